@@ -1,0 +1,553 @@
+"""One page of one collection, read strictly and within the API's rate; knows no other page.
+
+    GET /compute/v1/images?page=1&per_page=100
+    {"images": [{"id": "2c6d…", "name": "Ubuntu 22.04", "type": "base-os",
+                 "regions": ["ARC-IS-HAF-1", "NORD-NO-KRS-1"],
+                 "created_at": "2020-03-06T14:07:18.311Z"}],
+     "total_count": 1, "page": 1, "per_page": 100}
+
+Retry lives here and nowhere else. The only importer of `requests`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import random
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Final, NoReturn, cast
+from urllib.parse import quote, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from genesis_etl.errors import ApiError, ApiUnavailable, AuthError, BadPage, CollectionRefused
+from genesis_etl.settings import Account, Settings
+from genesis_etl.text import shown
+
+Item = dict[str, Any]
+
+PER_PAGE: Final = 100  # the most that the API documents
+CONNECTIONS: Final = 16  # enough to stand at 10 requests a second with 1.5 s of latency
+MAX_BODY: Final = 32 * 2**20
+MAX_WAIT: Final = 60.0  # of one Retry-After
+MAX_BACKOFF: Final = 15.0  # the sum of our own waits for one page
+_CHUNK: Final = 2**16
+_NEVER_RETRIED: Final = (501, 505)
+_TRANSIENT: Final = (408, 425)
+_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer: its items, and what it says of the collection it is a part of."""
+
+    collection: str
+    number: int
+    items: list[Item]
+    total_count: int
+    per_page: int
+    digest: bytes = field(repr=False)
+
+
+class _Transient(Exception):
+    """An attempt failed in a way that another one may not."""
+
+    def __init__(self, cause: str, retry_after: float | None = None, kind: type[ApiError] = ApiUnavailable):
+        super().__init__(cause)
+        self.retry_after = retry_after
+        self.kind = kind
+
+
+class _Throttled(Exception):
+    """The API answered 429."""
+
+    def __init__(self, retry_after: float | None):
+        super().__init__("429 Too Many Requests")
+        self.retry_after = retry_after
+
+
+class Pacer:
+    """Lets requests leave evenly, one every 1/rate seconds, whichever thread they come from.
+
+    A 429 holds everyone back and widens the interval; every answer narrows it again by a twentieth.
+    """
+
+    def __init__(self, rate: float, stopped: threading.Event) -> None:
+        self._least = self._interval = 1 / rate
+        self._next = 0.0
+        self._slowed_at = 0.0
+        self._lock = threading.Lock()
+        self._stopped = stopped
+
+    def wait(self, until: float) -> float:
+        """Wait for this caller's turn and return its instant; ApiUnavailable if it would come after `until`."""
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                if now >= self._next:
+                    self._next = now + self._interval
+                    return now
+                turn = self._next
+            if turn > until:
+                raise ApiUnavailable("the time for one capture is over")
+            if self._stopped.wait(turn - now):
+                raise ApiUnavailable("stopped")
+
+    def hold(self, seconds: float, sent_at: float) -> None:
+        """Let nobody leave for so long, and slow down, once for all requests that were already under way."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+            if sent_at >= self._slowed_at:
+                self._slowed_at = time.monotonic()
+                self._interval = min(self._interval * 1.5, max(self._least, 5.0))
+
+    def narrow(self) -> None:
+        """Come a little closer to the full rate again."""
+        with self._lock:
+            self._interval = max(self._least, self._interval * 0.95)
+
+
+class _Headers(requests.auth.AuthBase):
+    """Puts the token into a request; being an `auth`, it keeps requests from asking ~/.netrc."""
+
+    def __init__(self, account: Account, auth: str) -> None:
+        self._secret = account.token
+        self._auth = auth
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        token = self._secret.reveal()
+        if self._auth in ("both", "x-auth-token"):
+            request.headers["X-Auth-Token"] = token
+        if self._auth in ("both", "bearer"):
+            request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    def redact(self, text: str) -> str:
+        token = self._secret.reveal()
+        for form in {token, quote(token, safe=""), json.dumps(token)[1:-1]}:
+            text = text.replace(form, "***")
+        return text
+
+
+# requests' timeout is for each single read, so a server that drips bytes holds a request for ever.
+# Here every read of a connection gets only what is left of the attempt its thread is making.
+_attempt = threading.local()
+_SLICE: Final = 0.25  # how soon a waiting read notices that its client was stopped
+
+
+def _time_left() -> float:
+    left = float(_attempt.ends_at) - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the attempt's deadline has passed")
+    if _attempt.stopped.is_set():
+        raise TimeoutError("stopped")
+    return left
+
+
+class _TimedReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        # Holds the socket open when the connection lets go of it while the body is still being read.
+        self._holder = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            self._sock.settimeout(min(_time_left(), _SLICE))
+            try:
+                return self._sock.recv_into(buffer)
+            except TimeoutError:
+                continue
+
+    def close(self) -> None:
+        self._holder.close()
+        super().close()
+
+
+class _TimedSocket:
+    """A connected socket whose reader keeps to the attempt's deadline; all else is the socket's."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._sock), _CHUNK)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class _TimedHTTPConnection(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock = cast("socket.socket", _TimedSocket(self.sock))
+
+
+class _TimedHTTPSConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock = cast("socket.socket", _TimedSocket(self.sock))
+
+
+class _TimedHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _TimedHTTPConnection
+
+
+class _TimedHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _TimedHTTPSConnection  # type: ignore[assignment]  # urllib3 types it as a union of protocols
+
+
+class _TimedAdapter(HTTPAdapter):
+    def _use_timed_pools(self, manager: Any) -> None:
+        manager.pool_classes_by_scheme = {"http": _TimedHTTPPool, "https": _TimedHTTPSPool}
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)  # type: ignore[no-untyped-call]  # requests has no types here
+        self._use_timed_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)  # type: ignore[no-untyped-call]  # as above
+        self._use_timed_pools(manager)
+        return manager
+
+
+class Client:
+    """Reads single pages for one account; threads share it and its rate.
+
+    `requests` counts what was sent, `retries` those of them that repeated an earlier one.
+    `clock_skew` is how far the API's clock is ahead of ours, in seconds; None while no answer told.
+    """
+
+    def __init__(self, account: Account, settings: Settings) -> None:
+        self.requests = 0
+        self.retries = 0
+        self.clock_skew: float | None = None
+        self._account = account
+        self._settings = settings
+        self._ends_at = time.monotonic() + settings.capture_deadline
+        self._stopped = threading.Event()
+        self._pacer = Pacer(settings.rate, self._stopped)
+        self._count = threading.Lock()
+        self._auth = _Headers(account, settings.auth)
+        self._session = requests.Session()
+        self._session.auth = self._auth
+        self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip"})
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        # Proxies and CA bundles of the environment are the user's choice, but what stays on this machine needs none.
+        self._session.trust_env = not account.is_local
+        adapter = _TimedAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stop(self) -> None:
+        """Let every thread that waits or reads end soon, with an error."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Stop, and drop the connections."""
+        self.stop()
+        self._session.close()
+
+    def page(
+        self, collection: str, number: int, *, type: str | None = None, known: Page | None = None
+    ) -> Page:
+        """Read page `number` (from 1) of `images` or `snapshots`.
+
+        `known` is an earlier answer for the same page: where the bytes are the same, its items are handed out
+        again instead of being parsed once more. Raises AuthError, ApiUnavailable, CollectionRefused, BadPage.
+        """
+        query: dict[str, str | int] = {"page": number, "per_page": PER_PAGE}
+        if type is not None:
+            query["type"] = type
+        failures, throttles, waited = 0, 0, 0.0
+        while True:
+            where = f"GET /{collection} page {number}, attempt {failures + 1} of {self._settings.attempts}"
+            try:
+                sent_at = self._pacer.wait(self._ends_at)
+            except ApiUnavailable as error:
+                after = f", after {throttles} answers of 429" if throttles else ""
+                raise ApiUnavailable(f"{where}: {error}{after}; try again later") from None
+            with self._count:
+                self.requests += 1
+                self.retries += bool(failures or throttles)
+            try:
+                page = self._read(collection, number, query, where, known)
+            except _Throttled as throttle:
+                throttles += 1
+                own = min(2.0**throttles, MAX_WAIT) * self._settings.backoff * random.uniform(0.5, 1)
+                self._pacer.hold(self._allowed(throttle.retry_after, own, where, throttle), sent_at)
+            except _Transient as fault:
+                failures += 1
+                if self._stopped.is_set():
+                    raise ApiUnavailable(f"{where}: stopped") from None
+                if failures >= self._settings.attempts:
+                    advice = "try again later" if fault.kind is ApiUnavailable else "the answer cannot be used"
+                    raise fault.kind(f"{where}: {fault}; {advice}") from None
+                own = 2.0 ** (failures - 1) * self._settings.backoff * random.uniform(0.5, 1)
+                own = min(own, MAX_BACKOFF - waited)
+                wait = self._allowed(fault.retry_after, own, where, fault)
+                waited += 0.0 if fault.retry_after is not None else wait
+                if self._stopped.wait(wait):
+                    raise ApiUnavailable(f"{where}: stopped") from None
+            else:
+                self._pacer.narrow()
+                return page
+
+    def _allowed(self, asked: float | None, own: float, where: str, cause: Exception) -> float:
+        """Return how long to wait: as asked, at most a minute; an error where that cannot end in time."""
+        left = self._ends_at - time.monotonic()
+        wait = own if asked is None else asked
+        if wait > left:
+            said = f"the API asks to wait {asked:.0f} s" if asked is not None else "no time is left"
+            raise ApiUnavailable(
+                f"{where}: {cause}; {said}, this capture has {max(left, 0):.0f} s left; try again later"
+            )
+        return min(wait, MAX_WAIT)
+
+    def _read(
+        self, collection: str, number: int, query: dict[str, str | int], where: str, known: Page | None
+    ) -> Page:
+        seconds = min(self._settings.deadline, max(self._ends_at - time.monotonic(), 0.001))
+        _attempt.ends_at = time.monotonic() + seconds
+        _attempt.stopped = self._stopped
+        try:
+            with self._session.get(
+                f"{self._account.endpoint}/{collection}",
+                params=query,
+                stream=True,
+                allow_redirects=False,
+                timeout=seconds,
+            ) as response:
+                if self.clock_skew is None:
+                    self.clock_skew = _skew(response)
+                if response.status_code != HTTPStatus.OK:
+                    self._refuse(response, collection, where)
+                body = _body(response, where)
+        except requests.exceptions.SSLError as error:
+            raise ApiUnavailable(f"{where}: TLS failed: {self._cause(error)}; nothing was sent") from None
+        except requests.exceptions.ContentDecodingError as error:
+            raise _Transient(f"the body cannot be unpacked: {self._cause(error)}", kind=BadPage) from None
+        except (requests.exceptions.RequestException, HTTPError, OSError) as error:
+            late = time.monotonic() >= _attempt.ends_at
+            cause = f"no whole answer within {seconds:g} s" if late else self._cause(error)
+            raise _Transient(cause) from None
+        digest = hashlib.sha256(body).digest()
+        if known is not None and known.digest == digest:
+            return known
+        try:
+            return _page(collection, number, body, digest)
+        except BadPage as error:
+            cause = self._auth.redact(str(error))
+            is_framed = "content-length" in response.headers or "transfer-encoding" in response.headers
+            if not is_framed and isinstance(error.__cause__, ValueError):
+                raise _Transient(f"{cause} (the body may be cut)", kind=BadPage) from None
+            raise BadPage(f"{where}: {cause}") from None
+
+    def _refuse(self, response: requests.Response, collection: str, where: str) -> NoReturn:
+        """Raise what an answer other than 200 means."""
+        status = response.status_code
+        seen = f"{status} {response.reason or ''}".strip()
+        seen = shown(self._auth.redact(seen), 60)
+        if 300 <= status < 400:
+            raise BadPage(f"{where}: {seen} points to {self._target(response)}; redirects are never followed")
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise _Throttled(_retry_after(response))
+        said = self._said(response)
+        if status in _TRANSIENT or (status >= 500 and status not in _NEVER_RETRIED):
+            raise _Transient(f"{seen}{said}", _retry_after(response))
+        if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and collection == "images"):
+            raise AuthError(
+                f"{where}: {seen}{said}; the token in {self._account.token_variable} was refused, check it"
+            )
+        if status == HTTPStatus.FORBIDDEN:
+            raise CollectionRefused(f"{where}: {seen}{said}", status=status, exit_code=3)
+        if status == HTTPStatus.NOT_FOUND and collection == "images":
+            raise CollectionRefused(
+                f"{where}: {seen}{said}; check the endpoint setting, it is {self._account.endpoint}",
+                status=status,
+                exit_code=2,
+            )
+        if status == HTTPStatus.NOT_FOUND:
+            raise CollectionRefused(f"{where}: {seen}{said}", status=status, exit_code=5)
+        raise BadPage(f"{where}: {seen}{said}; this answer cannot be used")
+
+    def _said(self, response: requests.Response) -> str:
+        """Return `: 02035 the message` of an error body, or the start of any other body."""
+        try:
+            start = next(response.iter_content(_CHUNK), b"")
+        except (requests.exceptions.RequestException, HTTPError, OSError):
+            return ""
+        text = start.decode("utf-8", "replace")
+        try:
+            error = json.loads(text)
+            text = " ".join(str(error[key]) for key in ("code", "message") if error.get(key) is not None)
+        except (ValueError, AttributeError, RecursionError):
+            pass
+        text = shown(self._auth.redact(text).strip(), 200 if text != start else 80)
+        return f": {text}" if text else ""
+
+    def _target(self, response: requests.Response) -> str:
+        location = self._auth.redact(response.headers.get("Location", ""))
+        try:
+            return shown(urlsplit(location).hostname or location or "nowhere")
+        except ValueError:
+            return shown(location)
+
+    def _cause(self, error: BaseException) -> str:
+        """Return the innermost reason that a library wrapped."""
+        for _ in range(10):
+            inner = next(
+                (e for e in (getattr(error, "reason", None), *error.args) if isinstance(e, BaseException)), None
+            )
+            if inner is None:
+                break
+            error = inner
+        text = getattr(error, "strerror", None) or str(error.args[-1] if error.args else error)
+        text = text.split("object at 0x")[-1].split(">: ", 1)[-1]
+        return shown(self._auth.redact(text) or type(error).__name__, 160)
+
+
+def _skew(response: requests.Response) -> float | None:
+    served_at = _http_date(response.headers.get("Date"))
+    return None if served_at is None else (served_at - datetime.now(UTC)).total_seconds()
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except (ValueError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Return the seconds that `Retry-After` asks for; None where it is missing or unreadable."""
+    text = response.headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    until = _http_date(text)
+    if until is None:
+        return None
+    now = _http_date(response.headers.get("Date")) or datetime.now(UTC)
+    return max((until - now).total_seconds(), 0.0)
+
+
+def _body(response: requests.Response, where: str) -> bytes:
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip", "deflate", ""):
+        raise _Transient(f"unknown Content-Encoding {shown(encoding, 40)}", kind=BadPage)
+    return b"".join(_chunks(response, where))
+
+
+def _chunks(response: requests.Response, where: str) -> Iterator[bytes]:
+    size = 0
+    for chunk in response.iter_content(_CHUNK):
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise BadPage(f"{where}: the body is larger than {MAX_BODY >> 20} MiB; this is no page of {PER_PAGE}")
+        _time_left()
+        yield chunk
+
+
+def _page(collection: str, number: int, body: bytes, digest: bytes) -> Page:
+    """Read a body strictly; BadPage where anything of it would have to be guessed."""
+    answer = _parsed(body)
+    if not isinstance(answer, dict):
+        raise BadPage(f"expected a JSON object, got {_seen(body)}")
+    items, total = answer.get(collection), answer.get("total_count")
+    if not isinstance(items, list):
+        raise BadPage(f"expected a list under {collection!r}, got {_seen(body)}")
+    if type(total) is not int or total < 0:
+        raise BadPage(f"expected total_count to count the items, got {shown(repr(total))}")
+    if type(answer.get("page")) is not int or answer["page"] != number:
+        raise BadPage(f"asked for page {number}, the answer says page {shown(repr(answer.get('page')))}")
+    per_page = answer.get("per_page")
+    if type(per_page) is not int or not 1 <= per_page <= PER_PAGE:
+        raise BadPage(f"asked for per_page {PER_PAGE}, the answer says {shown(repr(per_page))}")
+    if number == 1 and total > 0 and not items:
+        raise BadPage(f"the first page is empty though total_count is {total}")
+    ids = set()
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise BadPage(f"item {index} is no object: {shown(repr(item))}")
+        identity = item.get("id")
+        if not isinstance(identity, str) or not identity:
+            raise BadPage(f"item {index} has the id {shown(repr(identity))}, expected a text")
+        if identity in ids:
+            raise BadPage(f"item {index} has the id {shown(identity)} of an earlier one")
+        ids.add(identity)
+    return Page(collection, number, items, total, per_page, digest)
+
+
+def _seen(body: bytes) -> str:
+    return shown(body[:400].decode("utf-8", "replace").strip()) or "an empty body"
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        answer = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_float=_exact,
+            parse_constant=_refused,
+        )
+        if _SURROGATE.search(body):
+            json.dumps(answer, ensure_ascii=False).encode("utf-8")
+        return answer
+    except UnicodeDecodeError as error:
+        raise BadPage(f"the body is not UTF-8: {_seen(body)}") from error
+    except UnicodeEncodeError:
+        raise BadPage("the body holds half a surrogate pair, which is no text") from None
+    except json.JSONDecodeError as error:
+        raise BadPage(f"expected JSON, got {_seen(body)}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadPage(f"the JSON cannot be kept exactly: {shown(str(error))}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Item:
+    item = dict(pairs)
+    if len(item) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return item
+
+
+def _exact(literal: str) -> float:
+    number = float(literal)
+    try:
+        is_exact = Decimal(literal) == Decimal(repr(number))
+    except InvalidOperation:
+        is_exact = False
+    if not is_exact:
+        raise ValueError(f"the number {literal[:40]} has more digits than a double holds")
+    return number
+
+
+def _refused(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is not JSON")
+
+

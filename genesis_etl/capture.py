@@ -1,0 +1,252 @@
+"""The verified read: what must agree before an account's lists are believed.
+
+One answer that holds all `total_count` items is one state of its collection. A longer list is read in
+passes. A pass proves nothing alone: delete an item on an early page, insert one at the end, and every
+total still fits while an item that was there all the time has slipped through between two pages. So
+passes are repeated until two in a row are equal, the second begun after the first had ended. If both
+saw the same map id → item, that map stood at the instant between them: whatever is read by both of two
+successive, equal collects was there together (the double collect of Afek, Attiya, Dolev, Gafni, Merritt
+and Shavit, "Atomic snapshots of shared memory", J. ACM 40, 1993).
+
+This room knows no HTTP: it is given something with a `page` method.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from genesis_etl.api import CONNECTIONS, Item, Page
+from genesis_etl.errors import CaptureError, CollectionRefused, ListMoved
+
+MAX_PASSES: Final = 5
+
+Items = dict[str, Item]
+Progress = Callable[[str, int, int, int], None]  # collection, pages read, pages in this pass, pass
+
+
+class Pages(Protocol):
+    """Whatever hands out pages: the API's client, or a list in a test."""
+
+    def page(
+        self, collection: str, number: int, *, type: str | None = None, known: Page | None = None
+    ) -> Page: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The items of both collections by id, as they stood together, and what it took to know it.
+
+    `snapshots` is None where /snapshots was not read, and then `refusal` says why the API refused it.
+    `passes` is the larger of the two collections' numbers of passes.
+    """
+
+    images: Items
+    snapshots: Items | None
+    passes: int
+    refusal: str | None = None
+
+    @property
+    def listed_snapshots(self) -> int:
+        """Return how many snapshots `/images` lists; the newest generation of the API lists none there."""
+        return len(_listed_snapshots(self.images))
+
+
+def read_account(
+    pages: Pages,
+    *,
+    with_snapshots: bool = True,
+    must_have_snapshots: bool = False,
+    type: str | None = None,
+    progress: Progress | None = None,
+) -> Reading:
+    """Read `/images` (of one type, if given) and `/snapshots` until both are proven.
+
+    A 403 or 404 for `/snapshots` raises CollectionRefused if they must be had, else leaves them None.
+    ListMoved after five passes over a collection without agreement.
+    """
+    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="page") as threads:
+        images = _Collection(pages, "images", threads, progress, type)
+        snapshots = _Collection(pages, "snapshots", threads, progress)
+        try:
+            listed = images.read()
+            if not with_snapshots:
+                return Reading(listed, None, images.passes)
+            try:
+                detailed = snapshots.read()
+            except CollectionRefused as refusal:
+                if must_have_snapshots:
+                    raise
+                return Reading(listed, None, images.passes, str(refusal))
+            while _differ(listed, detailed):
+                strangers = _listed_snapshots(listed) ^ detailed.keys()
+                images.note(f"/images and /snapshots differed by {len(strangers)} snapshots")
+                listed, detailed = images.read(), snapshots.read()
+        except BaseException:
+            # Pages under way have nothing to wait for; without this an interrupt would sit out their deadline.
+            pages.stop()
+            raise
+        return Reading(listed, detailed, max(images.passes, snapshots.passes))
+
+
+def _listed_snapshots(images: Items) -> set[str]:
+    return {id for id, item in images.items() if item.get("type") == "snapshot"}
+
+
+def _differ(images: Items, snapshots: Items) -> bool:
+    """Tell whether `/images` lists snapshots, and others than `/snapshots`."""
+    listed = _listed_snapshots(images)
+    return bool(listed) and listed != snapshots.keys()
+
+
+class _Collection:
+    """One collection and the passes made over it so far."""
+
+    def __init__(
+        self,
+        pages: Pages,
+        name: str,
+        threads: Executor,
+        progress: Progress | None,
+        type: str | None = None,
+    ) -> None:
+        self.passes = 0
+        self._pages = pages
+        self._name = name
+        self._threads = threads
+        self._progress = progress
+        self._type = type
+        self._known: dict[int, Page] = {}
+        self._last: Items | None = None
+        self._notes: list[str] = []
+
+    def note(self, what: str) -> None:
+        """Remember what moved, for the error that may come of it."""
+        if what not in self._notes:
+            self._notes.append(what)
+
+    def read(self) -> Items:
+        """Make passes until one answer held everything or two passes in a row agree; ListMoved after five."""
+        while self.passes < MAX_PASSES:
+            self.passes += 1
+            state, is_whole = self._pass()
+            if state is not None and (is_whole or self._agrees(state)):
+                self._last = state
+                return state
+            self._last = state
+        raise ListMoved(
+            f"/{self._name} did not hold still in {MAX_PASSES} passes: {'; '.join(self._notes)}; "
+            "nothing was written, try again when fewer images come and go"
+        )
+
+    def _pass(self) -> tuple[Items | None, bool]:
+        """Read all pages once: the state or None where the pages contradict each other; and if one answer was all."""
+        known, self._known = self._known, {}
+        items: Items = {}
+        first: Page | None = None
+        for page in self._stream(len(known), known):
+            self._known[page.number] = page
+            if page.number == 1:
+                first = page
+            before = len(items)
+            items.update((item["id"], item) for item in page.items)
+            if len(items) != before + len(page.items):
+                self.note("an id stood on two pages")
+                return None, False
+            if page.number == 1 and len(page.items) == page.total_count:
+                return {item["id"]: item for item in page.items}, True
+            if self._contradicts(page, first):
+                return None, False
+        assert first is not None
+        if len(items) != first.total_count:
+            self.note(f"{len(items)} ids against a total_count of {first.total_count}")
+            return None, False
+        return items, False
+
+    def _contradicts(self, page: Page, first: Page | None) -> bool:
+        if first is None:
+            return False
+        if len(first.items) > first.total_count:
+            self.note(f"{len(first.items)} items on the first page against a total_count of {first.total_count}")
+            return True
+        if page.total_count != first.total_count:
+            self.note(f"total_count went from {first.total_count} to {page.total_count}")
+            return True
+        # What the server really returns decides how long a page is, and all but the last are as long as the first.
+        left = first.total_count - (page.number - 1) * len(first.items)
+        if len(page.items) != min(len(first.items), max(left, 0)):
+            self.note(f"page {page.number} held {len(page.items)} items")
+            return True
+        return False
+
+    def _stream(self, guess: int, known: dict[int, Page]) -> Iterator[Page]:
+        """Yield the pages of one pass as they come, the first one first; end what is under way before returning.
+
+        The first page tells how many there are; a guess from the pass before lets the others leave with it.
+        """
+        under_way: set[Future[Page]] = set()
+
+        def fetch(number: int) -> Future[Page]:
+            return self._threads.submit(
+                self._pages.page, self._name, number, type=self._type, known=known.get(number)
+            )
+
+        try:
+            opening = fetch(1)
+            sent = 1
+            ahead = []
+            while sent < min(guess, 2 * CONNECTIONS):
+                sent += 1
+                ahead.append(fetch(sent))
+            under_way = {opening, *ahead}
+            first = opening.result()
+            under_way.discard(opening)
+            self._report(1, first)
+            yield first
+            pages = math.ceil(first.total_count / len(first.items)) if first.items else 1
+            done = 1
+            while sent < pages or under_way:
+                while sent < pages and len(under_way) < 2 * CONNECTIONS:
+                    sent += 1
+                    under_way.add(fetch(sent))
+                finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    page = future.result()
+                    done += 1
+                    self._report(done, first)
+                    yield page
+        finally:
+            for future in under_way:
+                future.cancel()
+            wait(under_way)
+
+    def _report(self, done: int, first: Page) -> None:
+        if self._progress is not None:
+            pages = math.ceil(first.total_count / len(first.items)) if first.items else 1
+            self._progress(self._name, done, max(pages, 1), self.passes)
+
+    def _agrees(self, state: Items) -> bool:
+        last = self._last
+        if last is None:
+            return False
+        came, went = len(state.keys() - last.keys()), len(last.keys() - state.keys())
+        changed = sum(not _same(item, last[id]) for id, item in state.items() if id in last)
+        if came or went or changed:
+            self.note(f"between two passes {came} came, {went} went, {changed} changed")
+        return not (came or went or changed)
+
+
+def _same(one: Item, other: Item) -> bool:
+    """Compare two items by what they say; to Python alone 1, 1.0 and True are the same."""
+    if one is other:
+        return True
+    try:
+        return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    except RecursionError:
+        raise CaptureError(f"the item {one.get('id')!r} is nested too deep to be compared") from None

@@ -1,0 +1,83 @@
+"""A lake to look at without a token: simulated days of the sandbox's account, captured over HTTP."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from genesis_etl.errors import SettingsError
+from genesis_etl.export import export
+from genesis_etl.lake import Lake
+from genesis_etl.sandbox import Sandbox
+from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings
+
+LAKE: Final = "data/lake-demo"
+# No other sandbox serves this path, so a demo's lake can be told from every other.
+PATH: Final = "/demo/compute/v1"
+SEED: Final = 1
+REPORTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("snapshot-growth", {"by": "week"}),
+    ("region-coverage", {}),
+)
+_NOON: Final = time(12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """How many days were captured, and how many had been before."""
+
+    captured: int
+    kept: int
+
+
+@contextmanager
+def demo_api() -> Iterator[Sandbox]:
+    """Serve the demo's account, as of now, without a rate limit."""
+    with Sandbox(seed=SEED, rate=0, path=PATH) as sandbox:
+        yield sandbox
+
+
+def demo_settings(sandbox: Sandbox, lake: str, now: datetime | None = None) -> Settings:
+    """Return settings that read the demo's account and nothing of the user's."""
+    account = Account(DEFAULT_ACCOUNT, sandbox.endpoint, "demo", Secret(sandbox.token))
+    return Settings(accounts=(account,), lake=lake, rate=10_000, now=now)
+
+
+def captured_days(url: str) -> set[date]:
+    """Return the days that a demo's lake has captures of; SettingsError if it holds captures of another API."""
+    captures = Lake(url).contents().captures
+    for endpoint in sorted(set(captures["endpoint"].to_pylist())):
+        if urlsplit(endpoint).path != PATH:
+            raise SettingsError(f"{url} holds captures of {endpoint}; give the demo a lake of its own with --lake")
+    return {at.astimezone(UTC).date() for at in captures["captured_at"].to_pylist()}
+
+
+def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = None) -> DemoResult:
+    """Capture the last `days` finished days, each at noon, but for those that the lake has already."""
+    today = datetime.now(UTC).date()
+    done = captured_days(url)
+    wanted = [today - timedelta(days=back) for back in range(days, 0, -1)]
+    missing = [day for day in wanted if day not in done]
+    if missing:
+        with demo_api() as sandbox:
+            for index, day in enumerate(missing):
+                sandbox.at = datetime.combine(day, _NOON)
+                export(demo_settings(sandbox, url, sandbox.at))
+                if progress is not None:
+                    progress(index + 1, len(missing))
+    return DemoResult(len(missing), len(wanted) - len(missing))
+
+
+def next_commands(url: str) -> list[str]:
+    """Return three commands worth trying on the demo's lake."""
+    lake = f"--lake {shlex.quote(url)}"
+    return [
+        f"genesis-etl report snapshot-growth {lake} --per-region --by month",
+        f"genesis-etl report region-coverage {lake} --matrix",
+        f'genesis-etl sql {lake} "select type, count(distinct image_id) as images from images group by all"',
+    ]

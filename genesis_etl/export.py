@@ -1,0 +1,177 @@
+"""The whole story in one place: read an account, prove it, make rows of it, land them in the lake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pyarrow.compute as pc
+
+from genesis_etl.api import Client
+from genesis_etl.capture import Progress, Reading, read_account
+from genesis_etl.errors import CaptureError, CollectionRefused, ExportFailed, GenesisEtlError, SettingsError
+from genesis_etl.lake import Capture, Lake
+from genesis_etl.settings import Account, Settings
+from genesis_etl.table import Rows, to_rows
+from genesis_etl.times import format_time
+from genesis_etl.version import __version__
+
+TOLERANCE: Final = timedelta(minutes=5)
+
+Notice = Callable[[str], None]
+
+
+def export(
+    settings: Settings,
+    accounts: tuple[str, ...] = (),
+    *,
+    allow_empty: bool = False,
+    without_snapshots: bool = False,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> list[Capture]:
+    """Capture every account (or those named) and land it in the lake; return the captures landed.
+
+    Tries every account, then raises ExportFailed with `.landed` and `.failed` if any of them failed.
+    """
+    landed: list[Capture] = []
+    failed: dict[str, GenesisEtlError] = {}
+    for account in settings.chosen(accounts):
+        try:
+            landed.append(
+                export_account(
+                    settings,
+                    account,
+                    allow_empty=allow_empty,
+                    without_snapshots=without_snapshots,
+                    progress=progress,
+                    notice=notice,
+                )
+            )
+        except GenesisEtlError as error:
+            failed[account.name] = error
+    if failed:
+        raise ExportFailed(landed, failed)
+    return landed
+
+
+def export_account(
+    settings: Settings,
+    account: Account,
+    *,
+    allow_empty: bool = False,
+    without_snapshots: bool = False,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+) -> Capture:
+    """Capture one account and land it; raises whatever made that impossible, and then nothing has changed."""
+    lake = Lake(settings.lake)
+    newest = lake.newest(account.name)
+    captured_at = _captured_at(settings, account, newest)
+    began = time.monotonic()
+    with Client(account, settings) as client:
+        try:
+            reading = read_account(
+                client,
+                with_snapshots=not without_snapshots,
+                must_have_snapshots=newest is not None and newest.snapshots is not None,
+                progress=progress,
+            )
+        except CollectionRefused as refusal:
+            if newest is not None and newest.snapshots is not None and refusal.exit_code != 2:
+                refusal.args = (
+                    f"{refusal}; the capture before could read /snapshots, so this one would look like every "
+                    "snapshot deleted: mend the access, or give --without-snapshots",
+                )
+            raise
+    if settings.now is None and client.clock_skew is not None and abs(client.clock_skew) > TOLERANCE.total_seconds():
+        raise SettingsError(
+            f"the clock of this machine is {abs(client.clock_skew):.0f} s "
+            f"{'behind' if client.clock_skew > 0 else 'ahead of'} the API's; set it right, nothing was written"
+        )
+    _refuse_forgetting(newest, reading, allow_empty=allow_empty)
+    rows = to_rows(reading.images, reading.snapshots)
+    if notice is not None:
+        _tell(notice, account, reading, rows, without_snapshots=without_snapshots)
+    return lake.land(
+        rows.table,
+        account=account.name,
+        captured_at=captured_at,
+        finished_at=captured_at + timedelta(seconds=time.monotonic() - began),
+        images=len(reading.images.keys() | (reading.snapshots or {}).keys()),
+        snapshots=None if reading.snapshots is None else len(reading.snapshots),
+        requests=client.requests,
+        retries=client.retries,
+        passes=reading.passes,
+        endpoint=account.endpoint,
+        etl_version=__version__,
+        listed_snapshots=reading.listed_snapshots,
+    )
+
+
+def live_rows(
+    settings: Settings,
+    account: Account,
+    *,
+    type: str | None = None,
+    region: str | None = None,
+    progress: Progress | None = None,
+) -> Rows:
+    """Read an account's images (of one type, region, if given) without touching the lake.
+
+    The type is sent to /images as its filter; /snapshots is merged where it can matter.
+    """
+    with Client(account, settings) as client:
+        reading = read_account(client, type=type, with_snapshots=type in (None, "snapshot"), progress=progress)
+    rows = to_rows(reading.images, reading.snapshots)
+    if reading.refusal:
+        rows.notes.append(f"without /snapshots: {reading.refusal}")
+    table = rows.table
+    for column, value in (("type", type), ("region", region)):
+        if value is not None:
+            table = table.filter(pc.equal(table[column], value))
+    return Rows(table, rows.notes)
+
+
+def _captured_at(settings: Settings, account: Account, newest: Capture | None) -> datetime:
+    if settings.now is not None:
+        if not account.is_local:
+            raise SettingsError(
+                "GENESIS_ETL_NOW is for simulations against a sandbox on this machine; unset it to capture "
+                + account.endpoint
+            )
+        return settings.now
+    now = datetime.now(UTC)
+    if newest is not None and now < newest.captured_at - TOLERANCE:
+        raise SettingsError(
+            f"the clock says {format_time(now)}, but the newest capture of {account.name} is of "
+            f"{format_time(newest.captured_at)}; set the clock right, nothing was written"
+        )
+    return now
+
+
+def _refuse_forgetting(newest: Capture | None, reading: Reading, *, allow_empty: bool) -> None:
+    """Refuse an answer that would look like everything deleted at once."""
+    if newest is None or allow_empty:
+        return
+    if newest.images > (newest.snapshots or 0) - newest.listed_snapshots and not reading.images:
+        raise CaptureError(
+            f"/images lists nothing, but the capture before held {newest.images} images; "
+            "if they are really gone, give --allow-empty"
+        )
+    if newest.snapshots and not newest.listed_snapshots and reading.snapshots == {}:
+        raise CaptureError(
+            f"/snapshots lists nothing, but the capture before held {newest.snapshots} snapshots; "
+            "if they are really gone, give --allow-empty"
+        )
+
+
+def _tell(notice: Notice, account: Account, reading: Reading, rows: Rows, *, without_snapshots: bool) -> None:
+    for note in rows.notes:
+        notice(f"account {account.name}: {note}")
+    if reading.refusal is not None:
+        notice(f"account {account.name}: captured from /images alone, /snapshots was refused ({reading.refusal})")
+    elif without_snapshots:
+        notice(f"account {account.name}: captured from /images alone, as asked")

@@ -1,0 +1,343 @@
+"""Captures as Parquet files: where they lie, how they become visible, which file speaks for which capture.
+
+    images/default/2026/20261123T163000123456Z-9f3a1c2e-4b1d….parquet      the rows
+    captures/default/2026/20261123T163000123456Z-9f3a1c2e-77c0….parquet    the commit, written last
+
+The last part of a name is the start of the sha256 of the file's own bytes. A capture belongs to the
+greatest stem whose commit lists it and whose images file is whole; a file's rows speak for no other.
+The only room that knows where a file lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from genesis_etl.errors import LakeError
+from genesis_etl.storage import TEMPORARY, Entry, open_storage
+from genesis_etl.table import CAPTURES, IMAGES, ROW, SCHEMA_VERSION
+from genesis_etl.text import shown
+from genesis_etl.times import format_time
+
+NO_CAPTURE: Final = "no capture yet in {url}; run `genesis-etl export`"
+# The columns of the table `captures`; the file knows one more.
+CAPTURE_COLUMNS: Final = [name for name in CAPTURES.names if name != "listed_snapshots"]
+ORPHAN_AGE: Final = timedelta(hours=1)
+
+_STEM = re.compile(r"(?P<time>[0-9]{8}T[0-9]{12}Z)-(?P<fold>fold-)?(?P<nonce>[0-9a-f]{8})-(?P<hash>[0-9a-f]{16})")
+_TIME: Final = "%Y%m%dT%H%M%S%fZ"
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One row of the table `captures`; what each field means stands in `table.CAPTURES`."""
+
+    account: str
+    capture_id: str
+    captured_at: datetime
+    finished_at: datetime
+    images: int
+    snapshots: int | None
+    rows: int
+    requests: int
+    retries: int
+    passes: int
+    endpoint: str
+    etl_version: str
+    file: str
+    sha256: str
+    listed_snapshots: int
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Captures of an account that no whole file speaks for, and the span of time that may hold them."""
+
+    account: str
+    path: str
+    reason: str
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit that was read: the captures it lists (schema `CAPTURES`) and the images file they lie in."""
+
+    path: str
+    account: str
+    stem: str
+    captures: pa.Table
+    file: str
+    sha256: str
+
+    @property
+    def is_fold(self) -> bool:
+        """Tell whether compaction wrote it."""
+        return "-fold-" in self.stem
+
+    @property
+    def capture_ids(self) -> list[str]:
+        """Return the ids of the captures it lists."""
+        ids: list[str] = self.captures["capture_id"].to_pylist()
+        return ids
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a lake holds at one moment.
+
+    `captures` has one row per capture: the columns of `CAPTURES` and `path`, where its images file can be
+    opened on this machine. `damage` is what a query that needs it has to refuse.
+    """
+
+    captures: pa.Table
+    damage: tuple[Damage, ...]
+    commit_paths: frozenset[str]
+
+    def refuse_damage(
+        self, account: str | None = None, since: datetime | None = None, end: datetime | None = None
+    ) -> None:
+        """Raise LakeError if anything damaged lies in the account (any) from `since` on and before `end`."""
+        for damage in self.damage:
+            if (
+                account in (None, damage.account)
+                and (since is None or damage.until >= since)
+                and (end is None or damage.since < end)
+            ):
+                raise LakeError(
+                    f"{damage.path}: {damage.reason}; captures of {damage.account} up to "
+                    f"{format_time(damage.until)} need it: restore the file, or ask for a later --since "
+                    "or another --account"
+                )
+
+
+class Lake:
+    """A folder of captures, at a path or URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._storage = open_storage(url)
+        self._whole: dict[tuple[str, str], str] = {}
+
+    def land(self, rows: pa.Table, *, account: str, captured_at: datetime, **evidence: Any) -> Capture:
+        """Write the rows of one capture (columns of `ROW`), then its commit; return the capture.
+
+        `evidence` are the other fields of `Capture`. On an error nothing new is left.
+        """
+        self._sweep_temporary(account)
+        capture_id = f"{captured_at.strftime(_TIME)}-{os.urandom(4).hex()}"
+        stamps = pa.array([captured_at], IMAGES.field("first_seen").type)
+        stamps = stamps.take(pa.array([0] * len(rows), pa.int64()))
+        names = pa.array([account], pa.string()).take(pa.array([0] * len(rows), pa.int64()))
+        columns = [names, stamps, stamps, *(rows[name] for name in ROW.names)]
+        return self.commit(
+            pa.table(columns, schema=IMAGES),
+            lambda file, sha256: pa.Table.from_pylist(
+                [
+                    {
+                        "account": account,
+                        "capture_id": capture_id,
+                        "captured_at": captured_at,
+                        "file": file,
+                        "sha256": sha256,
+                        "rows": len(rows),
+                        **evidence,
+                    }
+                ],
+                schema=CAPTURES,
+            ),
+            account=account,
+            year=captured_at.year,
+            name=capture_id,
+        )[0]
+
+    def commit(
+        self, images: pa.Table, captures: Any, *, account: str, year: int, name: str
+    ) -> list[Capture]:
+        """Write an images file, then the commit that `captures(file, sha256)` returns for it."""
+        data = _parquet(images)
+        sha256 = hashlib.sha256(data).hexdigest()
+        file = f"images/{account}/{year:04}/{name}-{sha256[:16]}.parquet"
+        self._storage.write(file, data)
+        try:
+            table = captures(file, sha256)
+            record = _parquet(table)
+            stem = f"{name}-{hashlib.sha256(record).hexdigest()[:16]}"
+            self._storage.write(f"captures/{account}/{year:04}/{stem}.parquet", record)
+        except BaseException:
+            self._storage.delete(file)
+            raise
+        return [Capture(**row) for row in table.to_pylist()]
+
+    def newest(self, account: str) -> Capture | None:
+        """Return the account's newest capture, None before the first; LakeError where a commit is damaged."""
+        newest: dict[str, Any] | None = None
+        commits, damage = self.commits(account)
+        for bad in damage:
+            raise LakeError(f"{bad.path}: {bad.reason}; restore the file or remove it, `genesis-etl verify` tells more")
+        for commit in commits:
+            order = pc.sort_indices(commit.captures, [("captured_at", "descending"), ("capture_id", "descending")])
+            row = commit.captures.slice(order[0].as_py(), 1).to_pylist()[0]
+            if newest is None or _order(row) > _order(newest):
+                newest = row
+        return None if newest is None else Capture(**newest)
+
+    def accounts(self) -> list[str]:
+        """Return the accounts that have commits."""
+        return sorted({entry.path.split("/")[1] for entry in self._commit_entries("captures")})
+
+    def commits(self, account: str | None = None) -> tuple[list[Commit], list[Damage]]:
+        """Read every commit, by stem, and tell which cannot be read. Files of other names are not looked at."""
+        commits: list[Commit] = []
+        damage: list[Damage] = []
+        for entry in self._commit_entries(f"captures/{account}" if account else "captures"):
+            try:
+                commits.append(_commit(entry.path, self._storage.read(entry.path)))
+            except FileNotFoundError:
+                continue  # folded and swept since it was listed
+            except ValueError as error:
+                damage.append(_lost_commit(entry.path, str(error)))
+        return sorted(commits, key=lambda commit: commit.stem), damage
+
+    def contents(self) -> Contents:
+        """Read all commits, check the images files that they need, and say which captures can be told.
+
+        Where a file has just gone, a fold has replaced it: the lake is listed once more.
+        """
+        contents, is_gone = self._contents()
+        if is_gone:
+            contents, _ = self._contents()
+        return contents
+
+    def changed_since(self, contents: Contents) -> bool:
+        """Tell whether commits have come or gone since the contents were read."""
+        return contents.commit_paths != {entry.path for entry in self._commit_entries("captures")}
+
+    def _contents(self) -> tuple[Contents, bool]:
+        commits, damage = self.commits()
+        claimed: set[tuple[str, str]] = set()
+        tables: list[pa.Table] = []
+        suspects: list[tuple[Commit, str]] = []
+        is_gone = False
+        for commit in reversed(commits):
+            ids = commit.capture_ids
+            mine = [(commit.account, id) not in claimed for id in ids]
+            if not any(mine):
+                continue
+            try:
+                path = self._opened(commit)
+            except FileNotFoundError:
+                is_gone = True
+                suspects.append((commit, f"the images file {commit.file} is missing"))
+                continue
+            except ValueError as error:
+                suspects.append((commit, str(error)))
+                continue
+            claimed.update((commit.account, id) for id in ids)
+            table = commit.captures if all(mine) else commit.captures.filter(pa.array(mine))
+            paths = pa.array([path], pa.string()).take(pa.array([0] * len(table), pa.int64()))
+            tables.append(table.append_column("path", paths))
+        for commit, reason in suspects:
+            times = [
+                at
+                for id, at in zip(commit.capture_ids, commit.captures["captured_at"].to_pylist(), strict=True)
+                if (commit.account, id) not in claimed
+            ]
+            if times:
+                damage.append(Damage(commit.account, commit.path, reason, min(times), max(times)))
+        damage = [bad for bad in damage if not _is_claimed(bad, claimed)]
+        empty = CAPTURES.append(pa.field("path", pa.string())).empty_table()
+        captures = pa.concat_tables([empty, *tables], promote_options="permissive")
+        paths_seen = frozenset(commit.path for commit in commits) | {bad.path for bad in damage}
+        return Contents(captures, tuple(damage), paths_seen), is_gone
+
+    def _opened(self, commit: Commit) -> str:
+        """Return a local path of the commit's images file after checking its sha256 (once, for files never change)."""
+        key = (commit.file, commit.sha256)
+        if key not in self._whole:
+            data = self._storage.read(commit.file)
+            if hashlib.sha256(data).hexdigest() != commit.sha256:
+                raise ValueError(f"the images file {commit.file} is damaged, its sha256 is another")
+            self._whole[key] = self._storage.local(commit.file, data)
+        return self._whole[key]
+
+    def _commit_entries(self, below: str) -> list[Entry]:
+        return [entry for entry in self._storage.entries(below) if _stem_of(entry.path) is not None]
+
+    def _sweep_temporary(self, account: str) -> None:
+        """Remove what a killed run left half-written more than an hour ago."""
+        for dataset in ("images", "captures"):
+            for entry in self._storage.entries(f"{dataset}/{account}"):
+                if entry.path.endswith(TEMPORARY) and time.time() - entry.written_at > ORPHAN_AGE.total_seconds():
+                    self._storage.delete(entry.path)
+
+
+def _order(row: dict[str, Any]) -> tuple[datetime, str]:
+    return row["captured_at"], row["capture_id"]
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _stem_of(path: str) -> re.Match[str] | None:
+    """Read the name of a lake's own file; None for a stranger."""
+    name = path.rsplit("/", 1)[-1]
+    return _STEM.fullmatch(name.removesuffix(".parquet")) if name.endswith(".parquet") else None
+
+
+def _commit(path: str, data: bytes) -> Commit:
+    """Read a commit; ValueError where it is not what its name says. LakeError for a newer schema."""
+    match = _stem_of(path)
+    assert match is not None
+    if not hashlib.sha256(data).hexdigest().startswith(match["hash"]):
+        raise ValueError("the commit is damaged, its sha256 is another than its name says")
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        version = int((table.schema.metadata or {}).get(b"genesis_etl.schema_version", b"1"))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"the commit cannot be read: {shown(str(error))}") from None
+    if version > SCHEMA_VERSION:
+        raise LakeError(
+            f"{path}: written with schema version {version}, this genesis-etl reads up to {SCHEMA_VERSION}; upgrade it"
+        )
+    try:
+        table = table.select(CAPTURES.names).cast(CAPTURES)
+        (file,), (sha256,) = set(table["file"].to_pylist()), set(table["sha256"].to_pylist())
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise ValueError(f"the commit holds something else than captures: {shown(str(error))}") from None
+    return Commit(path, path.split("/")[1], match.string, table, file, sha256)
+
+
+def _lost_commit(path: str, reason: str) -> Damage:
+    """Say what a commit that cannot be read may have held: one capture, or for a fold its year up to its stem."""
+    match = _stem_of(path)
+    assert match is not None
+    at = datetime.strptime(match["time"], _TIME).replace(tzinfo=UTC)
+    since = datetime(int(path.split("/")[2]), 1, 1, tzinfo=UTC) if match["fold"] else at
+    return Damage(path.split("/")[1], path, reason, since, at)
+
+
+def _is_claimed(damage: Damage, claimed: Iterable[tuple[str, str]]) -> bool:
+    match = _stem_of(damage.path)
+    return match is not None and (damage.account, match.string.rsplit("-", 1)[0]) in claimed
+
+
+def capture_rows(captures: Sequence[Capture]) -> pa.Table:
+    """Return captures as a table with the columns of `CAPTURES`."""
+    return pa.Table.from_pylist([asdict(capture) for capture in captures], schema=CAPTURES)

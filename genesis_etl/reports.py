@@ -1,0 +1,239 @@
+"""Reports: SQL files over a lake's tables, found, bound and run.
+
+    lake = open_lake("data/lake")
+    lake.report("snapshot-growth", by="week")     # pandas DataFrame
+
+A report is one file in `sql/reports/`; its header names its parameters (with defaults) and columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from genesis_etl.errors import LakeError, ReportError
+from genesis_etl.lake import NO_CAPTURE, Contents, Lake
+from genesis_etl.text import shown
+from genesis_etl.times import end_of, parse_time
+from genesis_etl.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PERIODS: Final = ("day", "week", "month")
+# What a report without --since can reach back to at most, with room for a whole period (the SQL is exact).
+_REACH: Final = {"day": timedelta(days=91), "week": timedelta(weeks=14), "month": timedelta(days=366 + 31)}
+_HEADER = re.compile(r"-- (title|grain|parameter|column)(?: (\w+)(?: = (\w+))?)?: (.+)")
+_VARIANT: Final = "."
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report's file, with what its header says."""
+
+    name: str
+    title: str
+    grain: str
+    parameters: dict[str, str]
+    defaults: dict[str, str]
+    columns: dict[str, str]
+    sql: str
+
+
+def report_names() -> list[str]:
+    """Return the names of all reports, sorted."""
+    folder = files("genesis_etl").joinpath("sql", "reports")
+    stems = (item.name.removesuffix(".sql") for item in folder.iterdir() if item.name.endswith(".sql"))
+    return sorted(stem.replace("_", "-") for stem in stems if _VARIANT not in stem)
+
+
+@cache
+def find_report(name: str) -> Report:
+    """Return a report by its name; ReportError names those that there are."""
+    if name.split(_VARIANT)[0] not in report_names():
+        raise ReportError(f"no report {shown(name)!r}; there are {', '.join(report_names())}")
+    path = files("genesis_etl").joinpath("sql", "reports", f"{name.replace('-', '_')}.sql")
+    return _parsed(name, path.read_text(encoding="utf-8"))
+
+
+def _parsed(name: str, sql: str) -> Report:
+    facts: dict[str, dict[str, str]] = {"title": {}, "grain": {}, "parameter": {}, "column": {}}
+    defaults: dict[str, str] = {}
+    for line in sql.splitlines():
+        match = _HEADER.fullmatch(line)
+        if match is None:
+            break
+        kind, key, default, text = match.groups()
+        facts[kind][key or ""] = text
+        if default is not None:
+            defaults[key] = default
+    return Report(
+        name,
+        facts["title"][""],
+        facts["grain"][""],
+        facts["parameter"],
+        defaults,
+        facts["column"],
+        sql,
+    )
+
+
+def open_lake(url: str = "data/lake", *, regions: Iterable[str] = (), price: float | None = None) -> OpenLake:
+    """Open a lake (a folder or URL) for reports and SQL; it may still be empty.
+
+    `regions` are expected in coverage before they are first seen; `price` is that of a GiB for a month.
+    """
+    return OpenLake(Lake(str(url)), tuple(regions), price)
+
+
+class OpenLake:
+    """A lake's reports and tables as DataFrames; every call sees the captures that have landed by then."""
+
+    def __init__(self, lake: Lake, regions: tuple[str, ...], price: float | None) -> None:
+        self._lake = lake
+        self._regions = regions
+        self._price = price
+        self._contents: Contents | None = None
+        self._warehouse: Warehouse | None = None
+
+    def report(self, name: str, **options: Any) -> pd.DataFrame:
+        """Run a report; options as of the command (`by="week"`, `since="2026-01-01"`, `as_of=…`).
+
+        ReportError for an unknown report or option, LakeError for an empty or damaged lake.
+        """
+        return self.report_rows(name, **options).to_pandas()
+
+    def sql(self, statement: str) -> pd.DataFrame:
+        """Run one SELECT or EXPLAIN over the tables; ReportError for anything else."""
+        return self.sql_rows(statement).to_pandas()
+
+    def sql_rows(self, statement: str) -> pa.Table:
+        """Run one SELECT or EXPLAIN and return an Arrow table, exactly typed."""
+
+        def run() -> pa.Table:
+            contents, warehouse = self._fresh()
+            contents.refuse_damage()
+            return warehouse.sql(statement)
+
+        return self._twice(run)
+
+    def report_rows(self, name: str, *, matrix: bool = False, as_of: Any = None, **options: Any) -> pa.Table:
+        """Run a report and return an Arrow table; `matrix` turns region-coverage into a row per image."""
+        report = find_report(name)
+        if matrix and name != "region-coverage":
+            raise ReportError(f"{name} has no --matrix; region-coverage has")
+        given = {key: value for key, value in options.items() if value is not None and value is not False}
+        for key in given:
+            if key not in report.parameters or key == "price":
+                known = ", ".join("--" + p.replace("_", "-") for p in report.parameters if p != "price")
+                raise ReportError(f"{name} has no --{key.replace('_', '-')}; it has {known}, --as-of")
+        latest = None if as_of is None else _end(as_of, "as-of", is_instant_included=True)
+
+        def run() -> pa.Table:
+            contents, warehouse = self._fresh(latest)
+            self._refuse(contents, warehouse, given, latest)
+            rows = warehouse.select(report.sql, self._bound(report, warehouse, given))
+            if not matrix:
+                return rows
+            variant = find_report(f"{name}.matrix")
+            return _matrix(warehouse.select(variant.sql, self._bound(variant, warehouse, given)), rows)
+
+        return self._twice(run)
+
+    def captures(self) -> Contents:
+        """Return what the lake holds now, as the lake tells it."""
+        return self._fresh()[0]
+
+    def _twice(self, run: Callable[[], pa.Table]) -> pa.Table:
+        """Run a query; if a file has gone meanwhile, list the lake again and run it once more."""
+        try:
+            return run()
+        except LakeError:
+            if self._contents is None or not self._lake.changed_since(self._contents):
+                raise
+            self._contents = self._warehouse = None
+            return run()
+
+    def _fresh(self, as_of: datetime | None = None) -> tuple[Contents, Warehouse]:
+        """Return views over what the lake holds now; they are kept while no commit comes or goes."""
+        if self._contents is None or self._lake.changed_since(self._contents):
+            self._contents = self._lake.contents()
+            self._warehouse = None
+        if as_of is not None:
+            return self._contents, Warehouse(self._contents, regions=self._regions, as_of=as_of)
+        if self._warehouse is None:
+            self._warehouse = Warehouse(self._contents, regions=self._regions)
+        return self._contents, self._warehouse
+
+    def _refuse(
+        self, contents: Contents, warehouse: Warehouse, given: dict[str, Any], latest: datetime | None
+    ) -> None:
+        """Raise for an empty lake, an account that it does not hold, and damage that the report would need."""
+        since = _start(given["since"], "since") if "since" in given else None
+        end = _end(given["until"], "until") if "until" in given else None
+        if latest is not None:
+            end = min(end or latest, latest)
+        if since is None:
+            times = [at for at in contents.captures["captured_at"].to_pylist() if end is None or at < end]
+            reach = _REACH.get(str(given.get("by", "day")), _REACH["day"])
+            since = min(max(times), end or max(times)) - reach if times else None
+        contents.refuse_damage(given.get("account"), since, end)
+        if warehouse.is_empty:
+            at = "" if latest is None else " up to that time"
+            raise LakeError(NO_CAPTURE.format(url=self._lake.url + at))
+        accounts = sorted(set(contents.captures["account"].to_pylist()))
+        if "account" in given and given["account"] not in accounts:
+            raise ReportError(f"no account {shown(given['account'])!r} in the lake; it holds {', '.join(accounts)}")
+
+    def _bound(self, report: Report, warehouse: Warehouse, given: dict[str, Any]) -> dict[str, Any]:
+        values: dict[str, Any] = {**report.defaults, **given, "price": self._price}
+        if "since" in values:
+            values["since"] = _start(values["since"], "since")
+        if "until" in values:
+            values["until"] = _end(values["until"], "until")
+        if "by" in values and values["by"] not in PERIODS:
+            raise ReportError(f"--by {shown(str(values['by']))!r}: expected one of {', '.join(PERIODS)}")
+        values["per_region"] = values.get("per_region") is True
+        return {name: values.get(name) for name in warehouse.parameters(report.sql)}
+
+
+def _start(value: Any, option: str) -> datetime:
+    return _instant(value, option, parse_time)
+
+
+def _end(value: Any, option: str, *, is_instant_included: bool = False) -> datetime:
+    """Read an end: of a day where a date is given, else the instant itself, included or not."""
+    end = _instant(value, option, end_of)
+    is_instant = isinstance(value, datetime) or (isinstance(value, str) and end == parse_time(value))
+    if is_instant_included:
+        return end if is_instant else end - timedelta(microseconds=1)
+    return end
+
+
+def _instant(value: Any, option: str, read: Callable[[str], datetime]) -> datetime:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return read(value.isoformat() if isinstance(value, date) else str(value))
+    except ValueError as error:
+        raise ReportError(f"--{option}: {error}") from None
+
+
+def _matrix(long: pa.Table, coverage: pa.Table) -> pa.Table:
+    """Turn rows of image × region into one row per image, with a column of true and false per region."""
+    regions = sorted(set(coverage["region"].to_pylist()))
+    images: dict[tuple[str, ...], set[str]] = {}
+    for row in long.to_pylist():
+        key = (row["account"], row["type"], row["image_id"], row["name"])
+        images.setdefault(key, set()).add(row["region"])
+    columns = {name: [key[index] for key in images] for index, name in enumerate(long.column_names[:4])}
+    arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    arrays |= {region: pa.array([region in seen for seen in images.values()], pa.bool_()) for region in regions}
+    return pa.table(arrays)

@@ -1,0 +1,281 @@
+"""What the user decided: option over environment over toml over default, read once and then frozen.
+
+    settings = Settings.load(lake="data/lake")
+    settings.accounts[0].token.reveal()      # the only way to a token's text
+
+This room is the only one that reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import math
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from genesis_etl.errors import SettingsError
+from genesis_etl.times import parse_time
+
+DEFAULT_CONFIG: Final = Path("genesis-etl.toml")
+DEFAULT_ENDPOINT: Final = "https://api.genesiscloud.com/compute/v1"
+DEFAULT_ACCOUNT: Final = "default"
+TOKEN_VARIABLES: Final = ("GENESISCLOUD_TOKEN", "GENESISCLOUD_API_KEY")
+AUTHS: Final = ("both", "x-auth-token", "bearer")
+
+_ACCOUNT_NAME = re.compile(r"[a-z0-9-]{1,63}")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+class Secret:
+    """A text that no repr, format, pickle or traceback shows."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself, for the request that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled; read it from the environment where it is needed")
+
+
+@dataclass(frozen=True)
+class Account:
+    """One API token's view, under a short name."""
+
+    name: str
+    endpoint: str = DEFAULT_ENDPOINT
+    token_variable: str = TOKEN_VARIABLES[0]
+    secret: Secret | None = None
+
+    @property
+    def token(self) -> Secret:
+        """Return the token, trimmed; SettingsError where there is none or it cannot be sent in a header."""
+        text = "" if self.secret is None else self.secret.reveal().strip()
+        if not text:
+            raise SettingsError(f"no token for account {self.name}: set the variable {self.token_variable}")
+        if _TOKEN.fullmatch(text) is None:
+            raise SettingsError(
+                f"the token in {self.token_variable} has a space, a line break or a character outside ASCII; "
+                "copy it again"
+            )
+        return Secret(text)
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether the endpoint is on this machine (the sandbox)."""
+        return _is_loopback(urlsplit(self.endpoint).hostname or "")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a run needs to know; the docstring of each field is its row in the README."""
+
+    accounts: tuple[Account, ...] = (Account(DEFAULT_ACCOUNT),)
+    auth: str = "both"
+    lake: str = "data/lake"
+    rate: float = 10.0
+    regions: tuple[str, ...] = ()
+    price_gib_month: float | None = None
+    currency: str | None = None
+    now: datetime | None = None
+    deadline: float = 30.0
+    attempts: int = 4
+    backoff: float = 1.0
+    capture_deadline: float = 900.0
+
+    @classmethod
+    def load(
+        cls, config: str | Path | None = None, environ: Mapping[str, str] | None = None, **options: Any
+    ) -> Settings:
+        """Read options, the environment and the toml; SettingsError names the one that is wrong.
+
+        `config` must exist where it is given; without it `./genesis-etl.toml` is read if there is one.
+        """
+        environ = os.environ if environ is None else environ
+        path = Path(config) if config is not None else DEFAULT_CONFIG
+        toml = _read_toml(path, is_required=config is not None)
+        values: dict[str, Any] = {}
+        for name, read in _READERS.items():
+            variable = _variable(name)
+            for source, raw in (
+                (f"--{name.replace('_', '-')}", options.get(name)),
+                (variable, environ.get(variable, "").strip() or None),
+                (f"{name} in {path}", toml.get(name)),
+            ):
+                if raw is not None:
+                    try:
+                        values[name] = read(raw)
+                    except ValueError as error:
+                        raise SettingsError(f"{source}: {error}") from None
+                    break
+        endpoint = values.pop("endpoint", DEFAULT_ENDPOINT)
+        return cls(accounts=_accounts(toml, path, endpoint, environ), **values)
+
+    def chosen(self, names: tuple[str, ...] = ()) -> tuple[Account, ...]:
+        """Return the accounts of these names in the order of the settings, or all of them."""
+        known = {account.name: account for account in self.accounts}
+        for name in names:
+            if name not in known:
+                raise SettingsError(f"no account {name!r}; the settings name {', '.join(known)}")
+        if len(set(names)) != len(names):
+            raise SettingsError("an account is named twice; name each once")
+        return tuple(account for account in self.accounts if not names or account.name in names)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError(f"expected a text, got {raw!r}")
+    return raw.strip()
+
+
+def _endpoint(raw: object) -> str:
+    text = _text(raw).rstrip("/")
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        raise ValueError("not a URL; it looks like " + DEFAULT_ENDPOINT) from None
+    # The text itself may hold a password, so a refusal does not repeat it.
+    if url.username is not None or url.password is not None:
+        raise ValueError("a URL with a user or password in it; the token has its own variable")
+    if url.query or url.fragment or "?" in text or "#" in text:
+        raise ValueError("a URL with a query or fragment; end it after the path, as in " + DEFAULT_ENDPOINT)
+    if url.scheme not in ("http", "https") or not host or any(c.isspace() or not c.isprintable() for c in text):
+        raise ValueError(f"{text[:80]!r} is not an http(s) URL; it looks like {DEFAULT_ENDPOINT}")
+    if url.scheme == "http" and not _is_loopback(host):
+        raise ValueError(f"http would show the token to everyone on the way to {host}; use https")
+    return text
+
+
+def _number(raw: object, least: float, most: float) -> float:
+    try:
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+            raise ValueError
+        number = float(raw)
+    except ValueError:
+        raise ValueError(f"expected a number, got {raw!r}") from None
+    if not math.isfinite(number) or not least <= number <= most:
+        raise ValueError(f"expected a number from {least:g} to {most:g}, got {raw!r}")
+    return number
+
+
+def _regions(raw: object) -> tuple[str, ...]:
+    names = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"expected region ids, got {raw!r}")
+    return tuple(sorted({name.strip() for name in names if name.strip()}))
+
+
+def _auth(raw: object) -> str:
+    if raw not in AUTHS:
+        raise ValueError(f"expected one of {', '.join(AUTHS)}, got {raw!r}")
+    return str(raw)
+
+
+def _now(raw: object) -> datetime:
+    return parse_time(raw.isoformat() if isinstance(raw, datetime) else _text(raw))
+
+
+_READERS: Final[dict[str, Callable[[object], Any]]] = {
+    "endpoint": _endpoint,
+    "auth": _auth,
+    "lake": _text,
+    "rate": lambda raw: _number(raw, 0.01, 10_000),
+    "regions": _regions,
+    "price_gib_month": lambda raw: _number(raw, 0, 1e9),
+    "currency": _text,
+    "now": _now,
+    "deadline": lambda raw: _number(raw, 0.01, 300),
+    "attempts": lambda raw: int(_number(raw, 1, 10)),
+    "backoff": lambda raw: _number(raw, 0, 2),
+    "capture_deadline": lambda raw: _number(raw, 0.1, 900),
+}
+
+
+def _variable(name: str) -> str:
+    return "GENESISCLOUD_ENDPOINT" if name == "endpoint" else f"GENESIS_ETL_{name.upper()}"
+
+
+def variables() -> dict[str, str]:
+    """Return setting → environment variable, for the documentation and its test."""
+    return {name: _variable(name) for name in _READERS}
+
+
+def _check_keys(table: Mapping[str, Any], known: list[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise SettingsError(f"unknown key {key!r} in {where}; {hint}")
+
+
+def _read_toml(path: Path, *, is_required: bool) -> dict[str, Any]:
+    try:
+        toml = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if is_required:
+            raise SettingsError(f"no such file: {path}") from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"cannot read {path}: {error}") from None
+    _check_keys(toml, [*_READERS, "accounts"], str(path))
+    return toml
+
+
+def _accounts(
+    toml: Mapping[str, Any], path: Path, endpoint: str, environ: Mapping[str, str]
+) -> tuple[Account, ...]:
+    tables = toml.get("accounts", {})
+    if not isinstance(tables, dict):
+        raise SettingsError(f"accounts in {path}: expected tables such as [accounts.prod]")
+    if not tables:
+        variable = next((v for v in TOKEN_VARIABLES if environ.get(v, "").strip()), TOKEN_VARIABLES[0])
+        return (Account(DEFAULT_ACCOUNT, endpoint, variable, _secret(environ, variable)),)
+    accounts = []
+    for name, table in tables.items():
+        where = f"[accounts.{name}] in {path}"
+        if _ACCOUNT_NAME.fullmatch(name) is None:
+            raise SettingsError(f"{where}: a name is 1 to 63 of a-z, 0-9 and '-'")
+        if not isinstance(table, dict):
+            raise SettingsError(f"{where}: expected a table")
+        if "token" in table:
+            raise SettingsError(f"{where}: a token does not belong in a file; give token_env = \"VARIABLE\"")
+        _check_keys(table, ["token_env", "endpoint"], where)
+        variable = table.get("token_env")
+        if not isinstance(variable, str) or _VARIABLE_NAME.fullmatch(variable) is None:
+            raise SettingsError(f'{where}: needs token_env = "NAME_OF_A_VARIABLE"')
+        try:
+            own = _endpoint(table["endpoint"]) if "endpoint" in table else endpoint
+        except ValueError as error:
+            raise SettingsError(f"{where}: endpoint: {error}") from None
+        accounts.append(Account(name, own, variable, _secret(environ, variable)))
+    return tuple(accounts)
+
+
+def _secret(environ: Mapping[str, str], variable: str) -> Secret | None:
+    return Secret(environ[variable]) if variable in environ else None

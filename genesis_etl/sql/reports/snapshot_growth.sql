@@ -1,0 +1,299 @@
+-- title: Growth of the snapshots
+-- grain: one row per account × period; per account × period × region where a region or $per_region asks
+-- parameter account: this account alone
+-- parameter region: this region alone, as region rows
+-- parameter per_region = false: region rows instead of totals
+-- parameter type = snapshot: the type of image that is counted
+-- parameter since: first period shown
+-- parameter until: end of the periods shown
+-- parameter by = day: length of a period, day, week (from Monday) or month
+-- parameter price: price of a GiB for a month
+-- column account: short name of the account
+-- column period: first day of the period, UTC
+-- column region: region id, (none) for snapshots without one; null in totals
+-- column opening: snapshots before the period, the closing of the one before
+-- column created: snapshots that came in the period
+-- column deleted: snapshots that went in the period
+-- column closing: snapshots in the period's last capture
+-- column net: created less deleted
+-- column growth_pct: net as percentage of opening; null at opening 0
+-- column gib_closing: GiB of the closing snapshots whose size is known; null if no size is
+-- column gib_net: change of gib_closing against the period before
+-- column cost_month: gib_closing at the price of a GiB-month; null without a price
+-- column basis: observed; gap, a period without a capture; created_at, before the first capture: a lower bound
+with accounts as (
+    select
+        account,
+        min(captured_at) as first_at,
+        max(captured_at) as newest_at
+    from lake_captures
+    where cast($account as varchar) is null or account = $account
+    group by account
+),
+
+-- the runs of the images that count, in the scope that a row of the report has
+scoped as (
+    select
+        r.account,
+        case
+            when $per_region or cast($region as varchar) is not null then coalesce(r.region, '(none)')
+        end as region,
+        r.image_id,
+        r.size_gib,
+        r.created_at,
+        r.first_n,
+        r.last_n
+    from lake_runs as r
+    inner join accounts as a
+        on a.account = r.account
+    where r.type = $type
+        and (cast($region as varchar) is null or coalesce(r.region, '(none)') = $region)
+),
+
+sized_reach as (
+    select
+        *,
+        max(last_n) over (
+            partition by account, region, image_id, size_gib
+            order by first_n, last_n
+            rows between unbounded preceding and 1 preceding
+        ) as reach
+    from scoped
+),
+
+sized_islands as (
+    select
+        *,
+        sum(case when first_n <= reach + 1 then 0 else 1 end) over (
+            partition by account, region, image_id, size_gib
+            order by first_n, last_n
+            rows unbounded preceding
+        ) as island
+    from sized_reach
+),
+
+-- an unbroken sequence of captures that hold the image at one size
+sizes as (
+    select
+        account,
+        region,
+        image_id,
+        size_gib,
+        min(first_n) as first_n,
+        max(last_n) as last_n,
+        min(case when first_n = 1 then created_at end) as created_at
+    from sized_islands
+    group by account, region, image_id, size_gib, island
+),
+
+presence_reach as (
+    select
+        *,
+        max(last_n) over (
+            partition by account, region, image_id
+            order by first_n, last_n
+            rows between unbounded preceding and 1 preceding
+        ) as reach
+    from sizes
+),
+
+presence_islands as (
+    select
+        *,
+        sum(case when first_n <= reach + 1 then 0 else 1 end) over (
+            partition by account, region, image_id
+            order by first_n, last_n
+            rows unbounded preceding
+        ) as island
+    from presence_reach
+),
+
+-- an unbroken sequence of captures that hold the image
+presences as (
+    select
+        account,
+        region,
+        min(first_n) as first_n,
+        max(last_n) as last_n,
+        min(created_at) as created_at
+    from presence_islands
+    group by account, region, image_id, island
+),
+
+came as (
+    select account, region, first_n as n, created_at, 1 as images, 0 as sized, cast(0 as double) as gib from presences
+    union all
+    select account, region, first_n, created_at, 0, 1, size_gib from sizes where size_gib is not null
+),
+
+went as (
+    select account, region, last_n + 1 as n, 1 as images, 0 as sized, cast(0 as double) as gib from presences
+    union all
+    select account, region, last_n + 1, 0, 1, size_gib from sizes where size_gib is not null
+),
+
+-- what the first capture holds came when it was created, everything else when it was first seen
+events as (
+    select
+        e.account,
+        e.region,
+        case when e.n = 1 then least(e.created_at, c.captured_at) else c.captured_at end as moment,
+        e.images as created,
+        0 as deleted,
+        e.sized as sized,
+        e.gib as gib
+    from came as e
+    inner join lake_captures as c
+        on c.account = e.account
+        and c.n = e.n
+    union all
+    select
+        e.account,
+        e.region,
+        c.captured_at as moment,
+        0 as created,
+        e.images as deleted,
+        -e.sized as sized,
+        -e.gib as gib
+    from went as e
+    inner join lake_captures as c
+        on c.account = e.account
+        and c.n = e.n
+),
+
+moves as (
+    select
+        account,
+        region,
+        cast(date_trunc($by, moment) as date) as period,
+        sum(created) as created,
+        sum(deleted) as deleted,
+        sum(sized) as sized,
+        sum(gib) as gib
+    from events
+    group by account, region, cast(date_trunc($by, moment) as date)
+),
+
+scopes as (
+    select distinct account, region from scoped
+    union
+    select account, cast(null as varchar) as region
+    from accounts
+    where not $per_region and cast($region as varchar) is null
+),
+
+periods as (
+    select
+        cast(date_trunc($by, cast(day as timestamp)) as date) as period,
+        min(day) as first_day,
+        max(day) as last_day
+    from lake_calendar
+    group by cast(date_trunc($by, cast(day as timestamp)) as date)
+),
+
+captured as (
+    select distinct
+        c.account,
+        cast(date_trunc($by, c.captured_at) as date) as period
+    from lake_captures as c
+),
+
+numbered_periods as (
+    select
+        a.account,
+        p.period,
+        p.last_day,
+        row_number() over (partition by a.account order by p.period desc) as age,
+        p.period < cast(date_trunc($by, a.first_at) as date) as is_before
+    from accounts as a
+    inner join periods as p
+        on p.period <= cast(date_trunc($by, a.newest_at) as date)
+    where cast($until as timestamptz) is null
+        or cast(p.first_day as timestamp) < cast(cast($until as timestamptz) as timestamp)
+),
+
+shown as (
+    select
+        p.account,
+        p.period,
+        case when p.is_before then 'created_at' when c.period is null then 'gap' else 'observed' end as basis
+    from numbered_periods as p
+    left join captured as c
+        on c.account = p.account
+        and c.period = p.period
+    where case
+            when cast($since as timestamptz) is null
+                then p.age <= case $by when 'day' then 90 when 'week' then 13 else 12 end
+            else cast(p.last_day as timestamp) + interval 1 day > cast(cast($since as timestamptz) as timestamp)
+        end
+),
+
+-- every period that is shown or that something happened in
+levels as (
+    select
+        coalesce(s.account, m.account) as account,
+        coalesce(s.region, m.region) as region,
+        coalesce(s.period, m.period) as period,
+        s.basis,
+        coalesce(m.created, 0) as created,
+        coalesce(m.deleted, 0) as deleted,
+        coalesce(m.sized, 0) as sized,
+        coalesce(m.gib, 0) as gib
+    from (
+        select s.account, o.region, s.period, s.basis
+        from shown as s
+        inner join scopes as o
+            on o.account = s.account
+    ) as s
+    full outer join moves as m
+        on m.account = s.account
+        and m.region is not distinct from s.region
+        and m.period = s.period
+),
+
+sums as (
+    select
+        *,
+        sum(created - deleted) over running as closing,
+        sum(sized) over running as sized_closing,
+        sum(gib) over running as gib_sum
+    from levels
+    window running as (partition by account, region order by period rows unbounded preceding)
+),
+
+sized_sums as (
+    select
+        *,
+        case
+            when closing = 0 then cast(0 as double)
+            when sized_closing > 0 then round(gib_sum, 9)
+        end as gib_closing
+    from sums
+),
+
+steps as (
+    select
+        *,
+        lag(gib_closing) over before as gib_before,
+        row_number() over before as step
+    from sized_sums
+    window before as (partition by account, region order by period)
+)
+
+select
+    account,
+    period,
+    region,
+    cast(closing - created + deleted as bigint) as opening,
+    cast(created as bigint) as created,
+    cast(deleted as bigint) as deleted,
+    cast(closing as bigint) as closing,
+    cast(created - deleted as bigint) as net,
+    100.0 * cast(created - deleted as double) / cast(nullif(closing - created + deleted, 0) as double) as growth_pct,
+    gib_closing,
+    round(gib_closing - case when step = 1 then cast(0 as double) else gib_before end, 9) as gib_net,
+    gib_closing * cast($price as double) as cost_month,
+    basis
+from steps
+where basis is not null
+order by account, period, region

@@ -1,0 +1,26 @@
+-- image_regions: everything that was ever observed, expanded.
+-- grain: one row per capture × image × region
+-- from: lake_rows, each run of a file repeated for the captures that belong to the file
+select
+    r.account,
+    c.capture_id,
+    c.captured_at,
+    r.image_id,
+    r.name,
+    r.type,
+    r.region,
+    r.created_at,
+    r.updated_at,
+    r.os_type,
+    r.family,
+    r.slug,
+    r.versions,
+    r.size_gib,
+    r.status,
+    r.source_instance_id,
+    r.source_snapshot_id,
+    r.extra
+from lake_rows as r
+inner join lake_captures as c
+    on c.path = r.path
+    and c.captured_at between r.first_seen and r.last_seen

@@ -1,0 +1,27 @@
+-- images: what every account has now, in its newest capture.
+-- grain: one row per image × region
+-- from: lake_newest_rows (the files of the newest captures alone)
+select
+    r.account,
+    c.capture_id,
+    c.captured_at,
+    r.image_id,
+    r.name,
+    r.type,
+    r.region,
+    r.created_at,
+    r.updated_at,
+    r.os_type,
+    r.family,
+    r.slug,
+    r.versions,
+    r.size_gib,
+    r.status,
+    r.source_instance_id,
+    r.source_snapshot_id,
+    r.extra
+from lake_newest_rows as r
+inner join lake_captures as c
+    on c.path = r.path
+    and c.is_newest
+    and c.captured_at between r.first_seen and r.last_seen

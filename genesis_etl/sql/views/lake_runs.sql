@@ -1,0 +1,45 @@
+-- lake_runs: the runs of every file, counted in captures of the account instead of time.
+-- grain: one row per run of a file × stretch of captures that belong to the file
+-- from: lake_rows; a stretch is an unbroken sequence of captures of one file (the warehouse numbers both)
+with stretches as (
+    select
+        path,
+        stretch,
+        min(n) as first_n,
+        min(captured_at) as first_at,
+        max(captured_at) as last_at,
+        max(n) as last_n
+    from lake_captures
+    group by path, stretch
+)
+
+select
+    r.account,
+    case when r.first_seen <= s.first_at then s.first_n else f.n end as first_n,
+    case when r.last_seen >= s.last_at then s.last_n else l.n end as last_n,
+    r.image_id,
+    r.name,
+    r.type,
+    r.region,
+    r.created_at,
+    r.updated_at,
+    r.os_type,
+    r.family,
+    r.slug,
+    r.versions,
+    r.size_gib,
+    r.status,
+    r.source_instance_id,
+    r.source_snapshot_id,
+    r.extra
+from lake_rows as r
+inner join stretches as s
+    on s.path = r.path
+    and r.first_seen <= s.last_at
+    and r.last_seen >= s.first_at
+left join lake_captures as f
+    on f.path = r.path
+    and f.captured_at = r.first_seen
+left join lake_captures as l
+    on l.path = r.path
+    and l.captured_at = r.last_seen

@@ -1,0 +1,134 @@
+"""Where the bytes of a lake lie: whole files that appear once, under a name nobody had before."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from genesis_etl.errors import LakeError
+from genesis_etl.text import shown
+
+# The one form of a temporary name that neither DuckDB's nor pandas' globs match.
+TEMPORARY: Final = ".parquet.tmp"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the lake: its path below the lake (`/` between the parts) and when it was last written."""
+
+    path: str
+    size: int
+    written_at: float  # seconds since the epoch
+
+
+class Storage(Protocol):
+    """A folder of whole files; LakeError with the path for whatever the medium refuses."""
+
+    url: str
+
+    def entries(self, below: str) -> list[Entry]: ...
+    def read(self, path: str) -> bytes: ...
+    def write(self, path: str, data: bytes) -> None: ...
+    def delete(self, path: str) -> None: ...
+    def local(self, path: str, data: bytes | None = None) -> str: ...
+
+
+def open_storage(url: str) -> Storage:
+    """Return the storage behind a lake's URL."""
+    return LocalStorage(url.removeprefix("file://"))
+
+
+class LocalStorage:
+    """A folder on this machine."""
+
+    def __init__(self, root: str) -> None:
+        self.url = root
+        self._root = Path(root)
+
+    def entries(self, below: str) -> list[Entry]:
+        """List every file below a folder, by path; none where there is no such folder."""
+        found: list[Entry] = []
+        with _mapped("list", self._root / below):
+            self._walk(below, found)
+        return sorted(found, key=lambda entry: entry.path)
+
+    def _walk(self, below: str, found: list[Entry]) -> None:
+        try:
+            scan = os.scandir(self._root / below)
+        except FileNotFoundError:
+            return
+        with scan:
+            for item in scan:
+                path = f"{below}/{item.name}"
+                if item.is_dir():
+                    self._walk(path, found)
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        stat = item.stat()
+                        found.append(Entry(path, stat.st_size, stat.st_mtime))
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes; FileNotFoundError where it is gone."""
+        with _mapped("read", self._root / path):
+            return (self._root / path).read_bytes()
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put a new file in place: whole, on disk, and only then under its name."""
+        final = self._root / path
+        temporary = final.with_name(f".{final.stem}{TEMPORARY}")
+        with _mapped("write", final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(temporary, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if final.exists():
+                    raise FileExistsError(17, "a file of this name is there already")
+                os.rename(temporary, final)
+                try:
+                    _sync_folder(final.parent)
+                except OSError:
+                    # Not known to be on disk is not written.
+                    final.unlink()
+                    raise
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
+
+    def delete(self, path: str) -> None:
+        """Remove a file; nothing happens where it is gone already."""
+        with _mapped("delete", self._root / path):
+            (self._root / path).unlink(missing_ok=True)
+
+    def local(self, path: str, data: bytes | None = None) -> str:
+        """Return a path of this machine under which the file can be opened."""
+        return str((self._root / path).resolve())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _mapped(verb: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        if verb == "read":
+            raise
+        raise LakeError(f"cannot {verb} {shown(str(path), 300)}: it is gone") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LakeError(
+            f"cannot {verb} {shown(str(path), 300)}: {reason}; see to the disk or choose another --lake"
+        ) from None

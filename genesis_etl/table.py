@@ -1,0 +1,297 @@
+"""The schema of the lake, and an account's images as rows of image × region.
+
+    {"id": "2c6d", "name": "Ubuntu 22.04", "type": "base-os", "created_at": "2020-03-06T14:07:18.311Z",
+     "regions": ["ARC-IS-HAF-1", "NORD-NO-KRS-1"]}
+    image_id  name          type     region         created_at                   …
+    2c6d      Ubuntu 22.04  base-os  ARC-IS-HAF-1   2020-03-06 14:07:18.311 UTC
+    2c6d      Ubuntu 22.04  base-os  NORD-NO-KRS-1  2020-03-06 14:07:18.311 UTC
+
+Pure: no file, no network, no clock.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from genesis_etl.errors import BadPage
+from genesis_etl.text import shown
+from genesis_etl.times import parse_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Item = Mapping[str, Any]
+Items = Mapping[str, Item]
+
+SCHEMA_VERSION: Final = 1
+GIB: Final = 2**30
+_MOST_EXACT: Final = 2**53  # above it a double skips integers
+_DIGITS = re.compile(r"[0-9]{1,16}")
+_INSTANT: Final = pa.timestamp("us", tz="UTC")
+
+
+def _field(name: str, type: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, type, nullable=nullable, metadata={"description": description})
+
+
+# What identifies a row; two rows are the same when all of these are, null being equal to null.
+ROW: Final = pa.schema(
+    [
+        _field("image_id", pa.string(), "id of the image, as the API gives it"),
+        _field("name", pa.string(), "display name; for a snapshot any text a person chose"),
+        _field("type", pa.string(), "base-os, preconfigured, cloud-image, snapshot, or a later one"),
+        _field("region", pa.string(), "region id; null for an image that lists none", nullable=True),
+        _field("created_at", _INSTANT, "when the image was created"),
+        _field("updated_at", _INSTANT, "when the API says it last changed", nullable=True),
+        _field("os_type", pa.string(), "operating system, such as linux", nullable=True),
+        _field("family", pa.string(), "family, such as ubuntu", nullable=True),
+        _field("slug", pa.string(), "short name, such as ubuntu-22.04", nullable=True),
+        _field("versions", pa.list_(pa.string()), "versions of a cloud image", nullable=True),
+        _field("size_gib", pa.float64(), "size in GiB (2^30 bytes), from /snapshots", nullable=True),
+        _field("status", pa.string(), "state of a snapshot, from /snapshots", nullable=True),
+        _field("source_instance_id", pa.string(), "instance the snapshot was taken from", nullable=True),
+        _field("source_snapshot_id", pa.string(), "snapshot that this one is a copy of", nullable=True),
+        _field("extra", pa.string(), "JSON object of every field not named here, keys sorted", nullable=True),
+    ]
+)
+
+IMAGES: Final = pa.schema(
+    [
+        _field("account", pa.string(), "short name of the account"),
+        _field("first_seen", _INSTANT, "first capture of this file with the row as it stands"),
+        _field("last_seen", _INSTANT, "last capture of this file with it, none of the file between without it"),
+        *ROW,
+    ],
+    metadata={"genesis_etl.schema_version": str(SCHEMA_VERSION)},
+)
+
+CAPTURES: Final = pa.schema(
+    [
+        _field("account", pa.string(), "short name of the account"),
+        _field("capture_id", pa.string(), "unique; sorts by time; survives folding"),
+        _field("captured_at", _INSTANT, "when the read began"),
+        _field("finished_at", _INSTANT, "when the read was proven"),
+        _field("images", pa.int64(), "images, snapshots included"),
+        _field("snapshots", pa.int64(), "entries of /snapshots; null if it was not read", nullable=True),
+        _field("rows", pa.int64(), "rows of image × region"),
+        _field("requests", pa.int64(), "requests sent"),
+        _field("retries", pa.int64(), "requests of these that repeated an earlier one"),
+        _field("passes", pa.int64(), "passes over the collection that needed more"),
+        _field("endpoint", pa.string(), "the API that was read"),
+        _field("etl_version", pa.string(), "version of genesis-etl that captured"),
+        _field("file", pa.string(), "images file of the lake that holds the rows"),
+        _field("sha256", pa.string(), "sha256 of that file, hexadecimal"),
+        # Not in the view: tells the next capture whether /snapshots alone knows of snapshots.
+        _field("listed_snapshots", pa.int64(), "snapshots that /images listed"),
+    ],
+    metadata={"genesis_etl.schema_version": str(SCHEMA_VERSION)},
+)
+
+_IMAGE_FIELDS: Final = frozenset(
+    ("id", "name", "type", "regions", "created_at", "updated_at", "os_type", "family", "slug", "versions")
+)
+_SNAPSHOT_FIELDS: Final = frozenset(
+    ("id", "name", "region", "created_at", "updated_at", "os_type", "size", "status")
+    + ("resource_id", "source_instance_id", "source_snapshot_id")
+)
+_TYPES: Final = frozenset(("base-os", "preconfigured", "cloud-image", "snapshot"))
+_STATUSES: Final = frozenset(("creating", "created", "pending_delete", "deleting", "active", "error"))
+_NOTHING: Final[Item] = {}
+
+
+class Rows:
+    """An account's images as a table with the columns of `ROW`, and what was noteworthy while making it."""
+
+    def __init__(self, table: pa.Table, notes: list[str]) -> None:
+        self.table = table
+        self.notes = notes
+
+
+def to_rows(images: Items, snapshots: Items | None = None) -> Rows:
+    """Merge both collections and return one row per image × region, sorted by image and region.
+
+    An image without a region keeps one row, its region null. BadPage names the item and field of a wrong kind.
+    """
+    both = _Merge(images, snapshots or {})
+    names = both.text("name", is_required=True)
+    types = both.types()
+    created = both.instants("created_at", is_required=True)
+    regions = both.regions()
+    columns: dict[str, Sequence[Any]] = {
+        "image_id": both.ids,
+        "name": names,
+        "type": types,
+        "created_at": created,
+        "updated_at": both.instants("updated_at"),
+        "os_type": both.text("os_type"),
+        "family": both.text("family", only="images"),
+        "slug": both.text("slug", only="images"),
+        "versions": both.versions(),
+        "size_gib": both.sizes(),
+        "status": both.text("status", only="snapshots"),
+        "source_instance_id": both.source_instances(),
+        "source_snapshot_id": both.text("source_snapshot_id", only="snapshots"),
+        "extra": both.extra(),
+    }
+    both.note_unknown("type", types, _TYPES)
+    both.note_unknown("status", columns["status"], _STATUSES)
+    parents = pa.array([index for index, many in enumerate(regions) for _ in many], pa.int64())
+    arrays = {name: pa.array(values, ROW.field(name).type).take(parents) for name, values in columns.items()}
+    arrays["region"] = pa.array(list(chain.from_iterable(regions)), pa.string())
+    return Rows(pa.table([arrays[name] for name in ROW.names], schema=ROW), both.notes)
+
+
+def to_frame(images: Items, snapshots: Items | None = None) -> pd.DataFrame:
+    """Return `to_rows` as a DataFrame; instants are UTC, texts are strings, null stays null."""
+    return to_rows(images, snapshots).table.to_pandas()
+
+
+class _Merge:
+    """Two collections side by side: `/images` wins where both have a field, its nulls are filled."""
+
+    def __init__(self, images: Items, snapshots: Items) -> None:
+        self.ids = sorted(images.keys() | snapshots.keys())
+        self.notes: list[str] = []
+        self._images = [images.get(id, _NOTHING) for id in self.ids]
+        self._snapshots = [snapshots.get(id, _NOTHING) for id in self.ids]
+        self._sides = {"images": self._images, "snapshots": self._snapshots}
+
+    def text(self, field: str, *, is_required: bool = False, only: str | None = None) -> list[Any]:
+        return self._merged(field, (str,), is_required=is_required, only=only)
+
+    def types(self) -> list[str]:
+        types = self._merged("type", (str,), is_required=True, only="images")
+        return ["snapshot" if item is _NOTHING else type for item, type in zip(self._images, types, strict=True)]
+
+    def instants(self, field: str, *, is_required: bool = False) -> list[datetime | None]:
+        texts = self.text(field, is_required=is_required)
+        known: dict[str | None, datetime | None] = {None: None}
+        for id, text in zip(self.ids, texts, strict=True):
+            if text not in known:
+                try:
+                    known[text] = parse_time(text)
+                except ValueError as error:
+                    raise BadPage(f"the image {shown(id)}: {field}: {shown(str(error), 160)}") from None
+        return [known[text] for text in texts]
+
+    def regions(self) -> list[list[str | None]]:
+        listed = self._values("images", "regions", (list, type(None)), is_required=True)
+        single = self._values("snapshots", "region", (str, type(None)))
+        merged: list[list[str | None]] = []
+        nulls = repeats = 0
+        for id, item, many, one in zip(self.ids, self._images, listed, single, strict=True):
+            if many is None:
+                nulls += item is not _NOTHING
+                many = []
+            if one == "" or not all(type(region) is str and region for region in many):
+                raise BadPage(f"the image {shown(id)}: its regions hold something other than region ids")
+            unique = sorted(set(many)) if len(many) > 1 else many
+            repeats += len(unique) != len(many)
+            merged.append(unique or [one])
+        if nulls:
+            self.notes.append(f"{nulls} images have null for regions; kept with region null")
+        if repeats:
+            self.notes.append(f"{repeats} images list a region twice; kept once")
+        return merged
+
+    def versions(self) -> list[Any]:
+        versions = self._merged("versions", (list,), only="images")
+        for id, value in zip(self.ids, versions, strict=True):
+            if value and not all(type(version) is str for version in value):
+                raise BadPage(f"the image {shown(id)}: its versions hold something other than texts")
+        return versions
+
+    def sizes(self) -> list[float | None]:
+        sizes = self._merged("size", (str, int, float), only="snapshots")
+        return [None if size is None else _gib(id, size) for id, size in zip(self.ids, sizes, strict=True)]
+
+    def source_instances(self) -> list[Any]:
+        newer = self.text("source_instance_id", only="snapshots")
+        older = self.text("resource_id", only="snapshots")
+        return [new if new is not None else old for new, old in zip(newer, older, strict=True)]
+
+    def extra(self) -> list[str | None]:
+        """Return every unknown field; those of /snapshots under `snapshots`."""
+        unknown = {
+            side: set(chain.from_iterable(items)) - fields
+            for (side, items), fields in zip(
+                self._sides.items(), (_IMAGE_FIELDS, _SNAPSHOT_FIELDS), strict=True
+            )
+        }
+        for side, fields in unknown.items():
+            if fields:
+                self.notes.append(f"/{side} has fields not known yet, kept in extra: {_list(fields)}")
+        if not any(unknown.values()):
+            return [None] * len(self.ids)
+        return [
+            _extra(id, image, snapshot, unknown["images"], unknown["snapshots"])
+            for id, image, snapshot in zip(self.ids, self._images, self._snapshots, strict=True)
+        ]
+
+    def note_unknown(self, field: str, values: Iterable[str | None], known: frozenset[str]) -> None:
+        new = {value for value in values if value is not None} - known
+        if new:
+            self.notes.append(f"{field} not known yet, kept as it is: {_list(new)}")
+
+    def _merged(
+        self, field: str, kinds: tuple[type, ...], *, is_required: bool = False, only: str | None = None
+    ) -> list[Any]:
+        allowed = kinds if is_required else (*kinds, type(None))
+        sides = [only] if only else ["images", "snapshots"]
+        first, *rest = [self._values(side, field, allowed, is_required=is_required) for side in sides]
+        if not rest:
+            return first
+        return [a if a is not None else b for a, b in zip(first, rest[0], strict=True)]
+
+    def _values(
+        self, side: str, field: str, kinds: tuple[type, ...], *, is_required: bool = False
+    ) -> list[Any]:
+        """Return a field of every image on one side, None where the image is not on it; BadPage for a wrong kind."""
+        items = self._sides[side]
+        values = [item.get(field) for item in items]
+        if set(map(type, values)) <= set(kinds) and not is_required:
+            return values
+        for id, item, value in zip(self.ids, items, values, strict=True):
+            if item is not _NOTHING and (type(value) not in kinds or (is_required and field not in item)):
+                seen = shown(repr(value)) if field in item else "missing"
+                raise BadPage(f"/{side}: the item {shown(id)} has an unusable {field}: {seen}")
+        return values
+
+
+def _gib(id: str, size: str | float) -> float:
+    """Read a size: a text is bytes (older generations of the API), a number is GiB."""
+    if isinstance(size, str):
+        number: float = int(size) if _DIGITS.fullmatch(size) else -1
+        gib = number / GIB
+    else:
+        number = gib = size
+    if not 0 <= number <= _MOST_EXACT:
+        raise BadPage(f"/snapshots: the item {shown(id)} has an unusable size: {shown(repr(size))}")
+    return float(gib)
+
+
+def _extra(id: str, image: Item, snapshot: Item, of_image: set[str], of_snapshot: set[str]) -> str | None:
+    extra = {key: image[key] for key in of_image if key in image}
+    more = {key: snapshot[key] for key in of_snapshot if key in snapshot}
+    if more:
+        if "snapshots" in extra:
+            extra["images.snapshots"] = extra.pop("snapshots")
+        extra["snapshots"] = more
+    if not extra:
+        return None
+    try:
+        return json.dumps(extra, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    except (RecursionError, ValueError):
+        raise BadPage(f"the image {shown(id)} has unknown fields nested too deep to be kept") from None
+
+
+def _list(names: set[str]) -> str:
+    few = sorted(names)[:5]
+    return ", ".join(shown(name, 40) for name in few) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

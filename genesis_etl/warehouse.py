@@ -1,0 +1,145 @@
+"""A DuckDB connection with the views over a lake, closed to everything but the lake's committed files.
+
+The only importer of `duckdb`. The connection lives in memory: there is no database file to lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genesis_etl.errors import LakeError, ReportError
+from genesis_etl.lake import Contents
+from genesis_etl.table import IMAGES
+from genesis_etl.text import shown
+
+# In the order in which they are built; the first is a table, for all others start from it.
+VIEWS: Final = ("lake_captures", "lake_runs", "captures", "images", "image_regions", "image_history")
+_CALENDAR: Final = (date(1970, 1, 1), date(2100, 1, 1))
+_EXPLAIN = re.compile(r"\s*explain(?:\s+analyze)?(?:\s*\([^()]*\))?\s", re.IGNORECASE)
+
+
+@cache
+def view_sql(name: str) -> str:
+    """Return the statement behind a view."""
+    return files("genesis_etl").joinpath("sql", "views", f"{name}.sql").read_text(encoding="utf-8")
+
+
+class Warehouse:
+    """The tables of the contract over what a lake holds, for as long as its files are there.
+
+    `as_of` leaves out every capture after it; `regions` are those that settings expect.
+    """
+
+    def __init__(
+        self, contents: Contents, *, regions: tuple[str, ...] = (), as_of: datetime | None = None
+    ) -> None:
+        commits = contents.captures
+        if as_of is not None:
+            commits = commits.filter(pc.less_equal(commits["captured_at"], pa.scalar(as_of, commits["captured_at"].type)))
+        self.is_empty = len(commits) == 0
+        self._connection = duckdb.connect(":memory:")
+        self._run("set timezone = 'UTC'")
+        self._run("set python_enable_replacements = false")
+        self._run("set autoinstall_known_extensions = false")
+        self._table("lake_commits", commits)
+        self._table("lake_expected_regions", pa.table({"region": pa.array(regions, pa.string())}))
+        first, end = _CALENDAR
+        days = [first + timedelta(days=day) for day in range((end - first).days)]
+        self._table("lake_calendar", pa.table({"day": pa.array(days, pa.date32())}))
+        self._run(f"create table lake_captures as {view_sql('lake_captures')}")
+        paths = self._paths("select distinct path from lake_commits order by path")
+        newest = self._paths("select distinct path from lake_captures where is_newest order by path")
+        self._files("lake_rows", paths)
+        self._files("lake_newest_rows", newest)
+        for name in VIEWS[1:]:
+            self._run(f"create view {name} as {view_sql(name)}")
+        self._lock(paths)
+
+    def close(self) -> None:
+        """Give the connection's memory back."""
+        self._connection.close()
+
+    def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """Run one SELECT of ours and return its rows, exactly typed."""
+        with _mapped():
+            relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
+            return relation.to_arrow_table()
+
+    def parameters(self, sql: str) -> set[str]:
+        """Return the named parameters that a statement declares."""
+        with _mapped():
+            (statement,) = self._connection.extract_statements(sql)
+            return set(statement.named_parameters)
+
+    def sql(self, statement: str) -> pa.Table:
+        """Run one SELECT or EXPLAIN of the user's; ReportError for anything else."""
+        with _mapped():
+            self._refuse_all_but_select(statement)
+            return self._connection.sql(statement).to_arrow_table()
+
+    def _refuse_all_but_select(self, text: str) -> None:
+        statements = self._connection.extract_statements(text)
+        if len(statements) != 1:
+            raise ReportError(f"expected one statement, got {len(statements)}; separate commands run one each")
+        kind = statements[0].type.name
+        if kind == "EXPLAIN":
+            # EXPLAIN ANALYZE runs what it explains, so that has to be a SELECT too.
+            inner = _EXPLAIN.sub("", statements[0].query, count=1)
+            if inner != statements[0].query:
+                statements = self._connection.extract_statements(inner)
+                kind = statements[0].type.name if len(statements) == 1 else "EXPLAIN"
+        if kind != "SELECT":
+            raise ReportError(f"{kind} is refused; a lake is only read, with one SELECT or EXPLAIN")
+
+    def _run(self, sql: str) -> None:
+        with _mapped():
+            self._connection.execute(sql)
+
+    def _table(self, name: str, rows: pa.Table) -> None:
+        with _mapped():
+            self._connection.register("incoming", rows)
+            self._connection.execute(f"create table {name} as select * from incoming")
+            self._connection.unregister("incoming")
+
+    def _paths(self, sql: str) -> list[str]:
+        return [row[0] for row in self._connection.execute(sql).fetchall()]
+
+    def _files(self, name: str, paths: list[str]) -> None:
+        """Make a view of images files, with the column `path` that tells which row is whose."""
+        if not paths:
+            self._table(name, IMAGES.append(pa.field("path", pa.string())).empty_table())
+            return
+        with _mapped():
+            files = self._connection.read_parquet(paths, filename=True, union_by_name=True)
+            files.project("* exclude (filename), filename as path").create_view(name)
+
+    def _lock(self, paths: list[str]) -> None:
+        with _mapped():
+            self._connection.execute("set allowed_paths = $paths", {"paths": paths})
+        self._run("set enable_external_access = false")
+        self._run("set lock_configuration = true")
+
+
+@contextlib.contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise LakeError(f"cannot read the lake: {_line(error)}") from error
+    except duckdb.Error as error:
+        raise ReportError(f"the statement failed: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shown("; ".join(lines[:2]), 300)
