@@ -1,12 +1,12 @@
 """genesis-etl: the history that Genesis Cloud's API does not keep, as Parquet files and SQL.
 
-    import genesis_etl
-    lake = genesis_etl.open_lake("data/lake")
-    lake.report("snapshot-growth", by="week")
+import genesis_etl
+lake = genesis_etl.open_lake("data/lake")
+lake.report("snapshot-growth", by="week")
 """
 
-from genesis_etl.errors import GenesisEtlError
-from genesis_etl.export import ExportFailed, export
+from genesis_etl.errors import ExportFailed, GenesisEtlError
+from genesis_etl.export import export
 from genesis_etl.lake import Capture
 from genesis_etl.reports import OpenLake, open_lake
 from genesis_etl.settings import Settings

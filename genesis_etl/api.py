@@ -1,10 +1,6 @@
-"""One page of one collection, read strictly and within the API's rate; knows no other page.
+"""One page of one collection, asked for within the API's rate; knows no other page.
 
-    GET /compute/v1/images?page=1&per_page=100
-    {"images": [{"id": "2c6d…", "name": "Ubuntu 22.04", "type": "base-os",
-                 "regions": ["ARC-IS-HAF-1", "NORD-NO-KRS-1"],
-                 "created_at": "2020-03-06T14:07:18.311Z"}],
-     "total_count": 1, "page": 1, "per_page": 100}
+    GET /compute/v1/images?page=1&per_page=100    →    page.Page
 
 Retry lives here and nowhere else. The only importer of `requests`.
 """
@@ -12,58 +8,37 @@ Retry lives here and nowhere else. The only importer of `requests`.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
 import random
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from genesis_etl.errors import ApiError, ApiUnavailable, AuthError, BadPage, CollectionRefused
+from genesis_etl.pacer import Pacer
+from genesis_etl.page import PER_PAGE, Page, read_page
 from genesis_etl.settings import Account, Settings
 from genesis_etl.text import shown
+from genesis_etl.transport import CHUNK, TimedHTTPPool, TimedHTTPSPool, attempt, time_left
 
-Item = dict[str, Any]
-
-PER_PAGE: Final = 100  # the most that the API documents
-CONNECTIONS: Final = 16  # enough to stand at 10 requests a second with 1.5 s of latency
+_CONNECTIONS: Final = 16  # kept open; more threads than that only open more
 MAX_BODY: Final = 32 * 2**20
 MAX_WAIT: Final = 60.0  # of one Retry-After
 MAX_BACKOFF: Final = 15.0  # the sum of our own waits for one page
-_CHUNK: Final = 2**16
 _NEVER_RETRIED: Final = (501, 505)
 _TRANSIENT: Final = (408, 425)
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-
-
-@dataclass(frozen=True)
-class Page:
-    """One answer: its items, and what it says of the collection it is a part of."""
-
-    collection: str
-    number: int
-    items: list[Item]
-    total_count: int
-    per_page: int
-    digest: bytes = field(repr=False)
 
 
 class _Transient(Exception):
@@ -81,47 +56,6 @@ class _Throttled(Exception):
     def __init__(self, retry_after: float | None):
         super().__init__("429 Too Many Requests")
         self.retry_after = retry_after
-
-
-class Pacer:
-    """Lets requests leave evenly, one every 1/rate seconds, whichever thread they come from.
-
-    A 429 holds everyone back and widens the interval; every answer narrows it again by a twentieth.
-    """
-
-    def __init__(self, rate: float, stopped: threading.Event) -> None:
-        self._least = self._interval = 1 / rate
-        self._next = 0.0
-        self._slowed_at = 0.0
-        self._lock = threading.Lock()
-        self._stopped = stopped
-
-    def wait(self, until: float) -> float:
-        """Wait for this caller's turn and return its instant; ApiUnavailable if it would come after `until`."""
-        while True:
-            with self._lock:
-                now = time.monotonic()
-                if now >= self._next:
-                    self._next = now + self._interval
-                    return now
-                turn = self._next
-            if turn > until:
-                raise ApiUnavailable("the time for one capture is over")
-            if self._stopped.wait(turn - now):
-                raise ApiUnavailable("stopped")
-
-    def hold(self, seconds: float, sent_at: float) -> None:
-        """Let nobody leave for so long, and slow down, once for all requests that were already under way."""
-        with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
-            if sent_at >= self._slowed_at:
-                self._slowed_at = time.monotonic()
-                self._interval = min(self._interval * 1.5, max(self._least, 5.0))
-
-    def narrow(self) -> None:
-        """Come a little closer to the full rate again."""
-        with self._lock:
-            self._interval = max(self._least, self._interval * 0.95)
 
 
 class _Headers(requests.auth.AuthBase):
@@ -146,86 +80,16 @@ class _Headers(requests.auth.AuthBase):
         return text
 
 
-# requests' timeout is for each single read, so a server that drips bytes holds a request for ever.
-# Here every read of a connection gets only what is left of the attempt its thread is making.
-_attempt = threading.local()
-_SLICE: Final = 0.25  # how soon a waiting read notices that its client was stopped
-
-
-def _time_left() -> float:
-    left = float(_attempt.ends_at) - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the attempt's deadline has passed")
-    if _attempt.stopped.is_set():
-        raise TimeoutError("stopped")
-    return left
-
-
-class _TimedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        # Holds the socket open when the connection lets go of it while the body is still being read.
-        self._holder = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while True:
-            self._sock.settimeout(min(_time_left(), _SLICE))
-            try:
-                return self._sock.recv_into(buffer)
-            except TimeoutError:
-                continue
-
-    def close(self) -> None:
-        self._holder.close()
-        super().close()
-
-
-class _TimedSocket:
-    """A connected socket whose reader keeps to the attempt's deadline; all else is the socket's."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._sock), _CHUNK)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-
-class _TimedHTTPConnection(HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.sock = cast("socket.socket", _TimedSocket(self.sock))
-
-
-class _TimedHTTPSConnection(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.sock = cast("socket.socket", _TimedSocket(self.sock))
-
-
-class _TimedHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _TimedHTTPConnection
-
-
-class _TimedHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _TimedHTTPSConnection  # type: ignore[assignment]  # urllib3 types it as a union of protocols
-
-
 class _TimedAdapter(HTTPAdapter):
     def _use_timed_pools(self, manager: Any) -> None:
-        manager.pool_classes_by_scheme = {"http": _TimedHTTPPool, "https": _TimedHTTPSPool}
+        manager.pool_classes_by_scheme = {"http": TimedHTTPPool, "https": TimedHTTPSPool}
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)  # type: ignore[no-untyped-call]  # requests has no types here
+        super().init_poolmanager(*args, **options)
         self._use_timed_pools(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **options)  # type: ignore[no-untyped-call]  # as above
+        manager = super().proxy_manager_for(*args, **options)
         self._use_timed_pools(manager)
         return manager
 
@@ -254,7 +118,7 @@ class Client:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # Proxies and CA bundles of the environment are the user's choice, but what stays on this machine needs none.
         self._session.trust_env = not account.is_local
-        adapter = _TimedAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
+        adapter = _TimedAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -273,9 +137,7 @@ class Client:
         self.stop()
         self._session.close()
 
-    def page(
-        self, collection: str, number: int, *, type: str | None = None, known: Page | None = None
-    ) -> Page:
+    def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
         """Read page `number` (from 1) of `images` or `snapshots`.
 
         `known` is an earlier answer for the same page: where the bytes are the same, its items are handed out
@@ -329,12 +191,10 @@ class Client:
             )
         return min(wait, MAX_WAIT)
 
-    def _read(
-        self, collection: str, number: int, query: dict[str, str | int], where: str, known: Page | None
-    ) -> Page:
+    def _read(self, collection: str, number: int, query: dict[str, str | int], where: str, known: Page | None) -> Page:
         seconds = min(self._settings.deadline, max(self._ends_at - time.monotonic(), 0.001))
-        _attempt.ends_at = time.monotonic() + seconds
-        _attempt.stopped = self._stopped
+        attempt.ends_at = time.monotonic() + seconds
+        attempt.stopped = self._stopped
         try:
             with self._session.get(
                 f"{self._account.endpoint}/{collection}",
@@ -353,14 +213,14 @@ class Client:
         except requests.exceptions.ContentDecodingError as error:
             raise _Transient(f"the body cannot be unpacked: {self._cause(error)}", kind=BadPage) from None
         except (requests.exceptions.RequestException, HTTPError, OSError) as error:
-            late = time.monotonic() >= _attempt.ends_at
+            late = time.monotonic() >= attempt.ends_at
             cause = f"no whole answer within {seconds:g} s" if late else self._cause(error)
             raise _Transient(cause) from None
         digest = hashlib.sha256(body).digest()
         if known is not None and known.digest == digest:
             return known
         try:
-            return _page(collection, number, body, digest)
+            return read_page(collection, number, body, digest)
         except BadPage as error:
             cause = self._auth.redact(str(error))
             is_framed = "content-length" in response.headers or "transfer-encoding" in response.headers
@@ -381,9 +241,7 @@ class Client:
         if status in _TRANSIENT or (status >= 500 and status not in _NEVER_RETRIED):
             raise _Transient(f"{seen}{said}", _retry_after(response))
         if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and collection == "images"):
-            raise AuthError(
-                f"{where}: {seen}{said}; the token in {self._account.token_variable} was refused, check it"
-            )
+            raise AuthError(f"{where}: {seen}{said}; the token in {self._account.token_variable} was refused, check it")
         if status == HTTPStatus.FORBIDDEN:
             raise CollectionRefused(f"{where}: {seen}{said}", status=status, exit_code=3)
         if status == HTTPStatus.NOT_FOUND and collection == "images":
@@ -399,16 +257,18 @@ class Client:
     def _said(self, response: requests.Response) -> str:
         """Return `: 02035 the message` of an error body, or the start of any other body."""
         try:
-            start = next(response.iter_content(_CHUNK), b"")
+            start = next(response.iter_content(CHUNK), b"")
         except (requests.exceptions.RequestException, HTTPError, OSError):
             return ""
         text = start.decode("utf-8", "replace")
+        is_error = False
         try:
             error = json.loads(text)
             text = " ".join(str(error[key]) for key in ("code", "message") if error.get(key) is not None)
+            is_error = True
         except (ValueError, AttributeError, RecursionError):
             pass
-        text = shown(self._auth.redact(text).strip(), 200 if text != start else 80)
+        text = shown(self._auth.redact(text).strip(), 200 if is_error else 80)
         return f": {text}" if text else ""
 
     def _target(self, response: requests.Response) -> str:
@@ -422,7 +282,8 @@ class Client:
         """Return the innermost reason that a library wrapped."""
         for _ in range(10):
             inner = next(
-                (e for e in (getattr(error, "reason", None), *error.args) if isinstance(e, BaseException)), None
+                (e for e in (getattr(error, "reason", None), *error.args) if isinstance(e, BaseException)),
+                None,
             )
             if inner is None:
                 break
@@ -466,88 +327,9 @@ def _body(response: requests.Response, where: str) -> bytes:
 
 def _chunks(response: requests.Response, where: str) -> Iterator[bytes]:
     size = 0
-    for chunk in response.iter_content(_CHUNK):
+    for chunk in response.iter_content(CHUNK):
         size += len(chunk)
         if size > MAX_BODY:
             raise BadPage(f"{where}: the body is larger than {MAX_BODY >> 20} MiB; this is no page of {PER_PAGE}")
-        _time_left()
+        time_left()
         yield chunk
-
-
-def _page(collection: str, number: int, body: bytes, digest: bytes) -> Page:
-    """Read a body strictly; BadPage where anything of it would have to be guessed."""
-    answer = _parsed(body)
-    if not isinstance(answer, dict):
-        raise BadPage(f"expected a JSON object, got {_seen(body)}")
-    items, total = answer.get(collection), answer.get("total_count")
-    if not isinstance(items, list):
-        raise BadPage(f"expected a list under {collection!r}, got {_seen(body)}")
-    if type(total) is not int or total < 0:
-        raise BadPage(f"expected total_count to count the items, got {shown(repr(total))}")
-    if type(answer.get("page")) is not int or answer["page"] != number:
-        raise BadPage(f"asked for page {number}, the answer says page {shown(repr(answer.get('page')))}")
-    per_page = answer.get("per_page")
-    if type(per_page) is not int or not 1 <= per_page <= PER_PAGE:
-        raise BadPage(f"asked for per_page {PER_PAGE}, the answer says {shown(repr(per_page))}")
-    if number == 1 and total > 0 and not items:
-        raise BadPage(f"the first page is empty though total_count is {total}")
-    ids = set()
-    for index, item in enumerate(items):
-        if not isinstance(item, dict):
-            raise BadPage(f"item {index} is no object: {shown(repr(item))}")
-        identity = item.get("id")
-        if not isinstance(identity, str) or not identity:
-            raise BadPage(f"item {index} has the id {shown(repr(identity))}, expected a text")
-        if identity in ids:
-            raise BadPage(f"item {index} has the id {shown(identity)} of an earlier one")
-        ids.add(identity)
-    return Page(collection, number, items, total, per_page, digest)
-
-
-def _seen(body: bytes) -> str:
-    return shown(body[:400].decode("utf-8", "replace").strip()) or "an empty body"
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        answer = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_float=_exact,
-            parse_constant=_refused,
-        )
-        if _SURROGATE.search(body):
-            json.dumps(answer, ensure_ascii=False).encode("utf-8")
-        return answer
-    except UnicodeDecodeError as error:
-        raise BadPage(f"the body is not UTF-8: {_seen(body)}") from error
-    except UnicodeEncodeError:
-        raise BadPage("the body holds half a surrogate pair, which is no text") from None
-    except json.JSONDecodeError as error:
-        raise BadPage(f"expected JSON, got {_seen(body)}") from error
-    except (ValueError, RecursionError) as error:
-        raise BadPage(f"the JSON cannot be kept exactly: {shown(str(error))}") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Item:
-    item = dict(pairs)
-    if len(item) != len(pairs):
-        raise ValueError("an object has the same key twice")
-    return item
-
-
-def _exact(literal: str) -> float:
-    number = float(literal)
-    try:
-        is_exact = Decimal(literal) == Decimal(repr(number))
-    except InvalidOperation:
-        is_exact = False
-    if not is_exact:
-        raise ValueError(f"the number {literal[:40]} has more digits than a double holds")
-    return number
-
-
-def _refused(literal: str) -> NoReturn:
-    raise ValueError(f"{literal} is not JSON")
-
-

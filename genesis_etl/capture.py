@@ -20,10 +20,11 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from genesis_etl.api import CONNECTIONS, Item, Page
 from genesis_etl.errors import CaptureError, CollectionRefused, ListMoved
+from genesis_etl.page import Item, Page
 
 MAX_PASSES: Final = 5
+THREADS: Final = 16  # enough to stand at 10 requests a second with 1.5 s of latency
 
 Items = dict[str, Item]
 Progress = Callable[[str, int, int, int], None]  # collection, pages read, pages in this pass, pass
@@ -32,9 +33,7 @@ Progress = Callable[[str, int, int, int], None]  # collection, pages read, pages
 class Pages(Protocol):
     """Whatever hands out pages: the API's client, or a list in a test."""
 
-    def page(
-        self, collection: str, number: int, *, type: str | None = None, known: Page | None = None
-    ) -> Page: ...
+    def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page: ...
 
     def stop(self) -> None: ...
 
@@ -71,7 +70,7 @@ def read_account(
     A 403 or 404 for `/snapshots` raises CollectionRefused if they must be had, else leaves them None.
     ListMoved after five passes over a collection without agreement.
     """
-    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="page") as threads:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="page") as threads:
         images = _Collection(pages, "images", threads, progress, type)
         snapshots = _Collection(pages, "snapshots", threads, progress)
         try:
@@ -193,15 +192,13 @@ class _Collection:
         under_way: set[Future[Page]] = set()
 
         def fetch(number: int) -> Future[Page]:
-            return self._threads.submit(
-                self._pages.page, self._name, number, type=self._type, known=known.get(number)
-            )
+            return self._threads.submit(self._pages.page, self._name, number, type=self._type, known=known.get(number))
 
         try:
             opening = fetch(1)
             sent = 1
             ahead = []
-            while sent < min(guess, 2 * CONNECTIONS):
+            while sent < min(guess, 2 * THREADS):
                 sent += 1
                 ahead.append(fetch(sent))
             under_way = {opening, *ahead}
@@ -212,7 +209,7 @@ class _Collection:
             pages = math.ceil(first.total_count / len(first.items)) if first.items else 1
             done = 1
             while sent < pages or under_way:
-                while sent < pages and len(under_way) < 2 * CONNECTIONS:
+                while sent < pages and len(under_way) < 2 * THREADS:
                     sent += 1
                     under_way.add(fetch(sent))
                 finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)

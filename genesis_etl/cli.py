@@ -86,7 +86,12 @@ def _prints_data(command: Command) -> Command:
     """Give a command the options of those that print rows."""
 
     @click.option(
-        "--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True, help="Form of the rows."
+        "--format",
+        "form",
+        type=click.Choice(list(FORMATS)),
+        default="table",
+        show_default=True,
+        help="Form of the rows.",
     )
     @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the rows there.")
     @functools.wraps(command)
@@ -114,7 +119,8 @@ def _settings(**options: Any) -> Settings:
 
 def _say(text: str) -> None:
     if not _shared("quiet"):
-        click.echo(shown(text, 2000), err=True)
+        for line in text.split("\n"):
+            click.echo(shown(line, 2000), err=True)
 
 
 def _print(rows: pa.Table) -> None:
@@ -177,9 +183,7 @@ def cli(context: click.Context, config: str | None, quiet: bool, debug: bool) ->
 @_lake_option
 @_prints_data
 @_everywhere
-def export_command(
-    accounts: tuple[str, ...], allow_empty: bool, without_snapshots: bool, lake: str | None
-) -> None:
+def export_command(accounts: tuple[str, ...], allow_empty: bool, without_snapshots: bool, lake: str | None) -> None:
     """Capture every configured account now and land it in the lake.
 
     \b
@@ -282,12 +286,16 @@ def sql_command(statement: str, lake: str | None) -> None:
 @click.option("--images", type=click.IntRange(0, 100_000), metavar="N", help="Exactly this many entries.")
 @click.option("--seed", type=int, default=1, show_default=True, metavar="S", help="Another seed, another account.")
 @click.option("--generation", type=click.Choice(["seed", "middle", "newest"]), default="newest", show_default=True)
-@click.option("--rate", type=click.FloatRange(0), default=10.0, show_default=True, help="Requests a second; 0: no limit.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Requests a second; 0: no limit.",
+)
 @click.option("--at", metavar="T", help="Freeze the account at this time.")
 @_everywhere
-def sandbox_command(
-    port: int, images: int | None, seed: int, generation: str, rate: float, at: str | None
-) -> None:
+def sandbox_command(port: int, images: int | None, seed: int, generation: str, rate: float, at: str | None) -> None:
     """Serve an account to play with, until interrupted.
 
     \b
@@ -331,5 +339,5 @@ def demo_command(days: int, lake: str) -> None:
         click.echo(f"\n{find_report(name).title}\n")
         sys.stdout.flush()
         sys.stdout.buffer.write(render(opened.report_rows(name, **options), "table"))
-    sys.stdout.flush()
+        sys.stdout.buffer.flush()
     _say("\n".join(["", "try next:", *(f"  {line}" for line in demo_room.next_commands(lake))]))

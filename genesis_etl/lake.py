@@ -164,9 +164,7 @@ class Lake:
             name=capture_id,
         )[0]
 
-    def commit(
-        self, images: pa.Table, captures: Any, *, account: str, year: int, name: str
-    ) -> list[Capture]:
+    def commit(self, images: pa.Table, captures: Any, *, account: str, year: int, name: str) -> list[Capture]:
         """Write an images file, then the commit that `captures(file, sha256)` returns for it."""
         data = _parquet(images)
         sha256 = hashlib.sha256(data).hexdigest()

@@ -35,8 +35,7 @@ def _csv(rows: pa.Table, _: int | None) -> bytes:
     lines = [",".join(map(_text_cell, rows.column_names))]
     lines += [
         ",".join(
-            _plain(value) if number else _text_cell(_plain(value))
-            for value, number in zip(row, is_number, strict=True)
+            _plain(value) if number else _text_cell(_plain(value)) for value, number in zip(row, is_number, strict=True)
         )
         for row in _tuples(rows)
     ]
@@ -89,9 +88,7 @@ def _table(rows: pa.Table, width: int | None) -> bytes:
     right = [_is_number(field.type) for field in rows.schema]
     cells = [[_cell(value) for value in row] for row in _tuples(rows)]
     names = [shown(name, _LONGEST) for name in rows.column_names]
-    widths = [
-        max([cell_len(name), *(cell_len(row[index]) for row in cells)]) for index, name in enumerate(names)
-    ]
+    widths = [max([cell_len(name), *(cell_len(row[index]) for row in cells)]) for index, name in enumerate(names)]
     shown_columns = len(names)
     while width and shown_columns > 1 and sum(widths[:shown_columns]) + 2 * (shown_columns - 1) > width:
         shown_columns -= 1

@@ -172,9 +172,7 @@ class OpenLake:
             self._warehouse = Warehouse(self._contents, regions=self._regions)
         return self._contents, self._warehouse
 
-    def _refuse(
-        self, contents: Contents, warehouse: Warehouse, given: dict[str, Any], latest: datetime | None
-    ) -> None:
+    def _refuse(self, contents: Contents, warehouse: Warehouse, given: dict[str, Any], latest: datetime | None) -> None:
         """Raise for an empty lake, an account that it does not hold, and damage that the report would need."""
         since = _start(given["since"], "since") if "since" in given else None
         end = _end(given["until"], "until") if "until" in given else None

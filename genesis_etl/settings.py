@@ -247,9 +247,7 @@ def _read_toml(path: Path, *, is_required: bool) -> dict[str, Any]:
     return toml
 
 
-def _accounts(
-    toml: Mapping[str, Any], path: Path, endpoint: str, environ: Mapping[str, str]
-) -> tuple[Account, ...]:
+def _accounts(toml: Mapping[str, Any], path: Path, endpoint: str, environ: Mapping[str, str]) -> tuple[Account, ...]:
     tables = toml.get("accounts", {})
     if not isinstance(tables, dict):
         raise SettingsError(f"accounts in {path}: expected tables such as [accounts.prod]")
@@ -264,16 +262,16 @@ def _accounts(
         if not isinstance(table, dict):
             raise SettingsError(f"{where}: expected a table")
         if "token" in table:
-            raise SettingsError(f"{where}: a token does not belong in a file; give token_env = \"VARIABLE\"")
+            raise SettingsError(f'{where}: a token does not belong in a file; give token_env = "VARIABLE"')
         _check_keys(table, ["token_env", "endpoint"], where)
-        variable = table.get("token_env")
-        if not isinstance(variable, str) or _VARIABLE_NAME.fullmatch(variable) is None:
+        named = table.get("token_env")
+        if not isinstance(named, str) or _VARIABLE_NAME.fullmatch(named) is None:
             raise SettingsError(f'{where}: needs token_env = "NAME_OF_A_VARIABLE"')
         try:
             own = _endpoint(table["endpoint"]) if "endpoint" in table else endpoint
         except ValueError as error:
             raise SettingsError(f"{where}: endpoint: {error}") from None
-        accounts.append(Account(name, own, variable, _secret(environ, variable)))
+        accounts.append(Account(name, own, named, _secret(environ, named)))
     return tuple(accounts)
 
 

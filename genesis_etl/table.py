@@ -98,8 +98,7 @@ _IMAGE_FIELDS: Final = frozenset(
     ("id", "name", "type", "regions", "created_at", "updated_at", "os_type", "family", "slug", "versions")
 )
 _SNAPSHOT_FIELDS: Final = frozenset(
-    ("id", "name", "region", "created_at", "updated_at", "os_type", "size", "status")
-    + ("resource_id", "source_instance_id", "source_snapshot_id")
+    ["id", "name", "region", "created_at", "updated_at", "os_type", "size", "status", "resource_id", "source_instance_id", "source_snapshot_id"]
 )
 _TYPES: Final = frozenset(("base-os", "preconfigured", "cloud-image", "snapshot"))
 _STATUSES: Final = frozenset(("creating", "created", "pending_delete", "deleting", "active", "error"))
@@ -221,9 +220,7 @@ class _Merge:
         """Return every unknown field; those of /snapshots under `snapshots`."""
         unknown = {
             side: set(chain.from_iterable(items)) - fields
-            for (side, items), fields in zip(
-                self._sides.items(), (_IMAGE_FIELDS, _SNAPSHOT_FIELDS), strict=True
-            )
+            for (side, items), fields in zip(self._sides.items(), (_IMAGE_FIELDS, _SNAPSHOT_FIELDS), strict=True)
         }
         for side, fields in unknown.items():
             if fields:
@@ -250,9 +247,7 @@ class _Merge:
             return first
         return [a if a is not None else b for a, b in zip(first, rest[0], strict=True)]
 
-    def _values(
-        self, side: str, field: str, kinds: tuple[type, ...], *, is_required: bool = False
-    ) -> list[Any]:
+    def _values(self, side: str, field: str, kinds: tuple[type, ...], *, is_required: bool = False) -> list[Any]:
         """Return a field of every image on one side, None where the image is not on it; BadPage for a wrong kind."""
         items = self._sides[side]
         values = [item.get(field) for item in items]

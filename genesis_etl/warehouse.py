@@ -40,12 +40,12 @@ class Warehouse:
     `as_of` leaves out every capture after it; `regions` are those that settings expect.
     """
 
-    def __init__(
-        self, contents: Contents, *, regions: tuple[str, ...] = (), as_of: datetime | None = None
-    ) -> None:
+    def __init__(self, contents: Contents, *, regions: tuple[str, ...] = (), as_of: datetime | None = None) -> None:
         commits = contents.captures
         if as_of is not None:
-            commits = commits.filter(pc.less_equal(commits["captured_at"], pa.scalar(as_of, commits["captured_at"].type)))
+            commits = commits.filter(
+                pc.less_equal(commits["captured_at"], pa.scalar(as_of, commits["captured_at"].type))
+            )
         self.is_empty = len(commits) == 0
         self._connection = duckdb.connect(":memory:")
         self._run("set timezone = 'UTC'")

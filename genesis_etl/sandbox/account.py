@@ -32,9 +32,7 @@ class Account:
     sandbox's choice.
     """
 
-    def __init__(
-        self, seed: int, generation: str, images: int | None = None, start: datetime | None = None
-    ) -> None:
+    def __init__(self, seed: int, generation: str, images: int | None = None, start: datetime | None = None) -> None:
         if generation not in GENERATIONS:
             raise ValueError(f"generation is one of {', '.join(GENERATIONS)}, not {generation!r}")
         if images is not None and (images < 0 or start is None):

@@ -101,9 +101,7 @@ def spoil(answer: Answer, fault: Fault) -> Answer:
             headers = {"Content-Type": options["content_type"]} | options["headers"]
             return answer.but(status, _bytes(body), headers)
         case "retry-after":
-            return answer.but(
-                status, error_body(status, "too many requests"), {"Retry-After": options["after"]}
-            )
+            return answer.but(status, error_body(status, "too many requests"), {"Retry-After": options["after"]})
         case "redirect":
             return answer.but(status, error_body(status, "elsewhere"), {"Location": options["location"]})
         case "body":

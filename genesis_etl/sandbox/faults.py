@@ -97,9 +97,7 @@ class Fault:
                 known = ", ".join(OPTIONS[kind]) or "none"
                 raise ValueError(f"the fault {kind!r} has no option {name!r}; its options: {known}")
             if value not in CHOICES.get(name, (value,)):
-                raise ValueError(
-                    f"{name} of the fault {kind!r} is one of {', '.join(CHOICES[name])}, not {value!r}"
-                )
+                raise ValueError(f"{name} of the fault {kind!r} is one of {', '.join(CHOICES[name])}, not {value!r}")
         if kind == "patch" and not callable(options.get("patch")):
             raise ValueError("the fault 'patch' takes a function, patch=..., from Python only")
         self.kind = kind
@@ -112,9 +110,7 @@ class Fault:
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        return (
-            f"Fault({self.kind!r}, {self.collection!r}, {self.page!r}, times={self.times}, skip={self.skip})"
-        )
+        return f"Fault({self.kind!r}, {self.collection!r}, {self.page!r}, times={self.times}, skip={self.skip})"
 
     def takes(self, collection: str | None, page: int | None) -> bool:
         """Say whether this request fails, and count it."""

@@ -43,9 +43,7 @@ class Handler(BaseHTTPRequestHandler):
             if not self.server.bucket.take():
                 raise Refused(429, "too many requests", {"Retry-After": "1"})
             page = page_asked(address.query)
-            fault = next(
-                (one for one in list(self.server.service.faults) if one.takes(collection, page)), None
-            )
+            fault = next((one for one in list(self.server.service.faults) if one.takes(collection, page)), None)
             if collection is None:
                 raise Refused(404, "there is nothing at this path")
             if self.command != "GET":

@@ -43,6 +43,7 @@ LINES = (
     Line("preconfigured", "tensorflow", "tensorflow-2", "TensorFlow 2"),
     Line("preconfigured", "jupyter", "jupyterlab-4", "JupyterLab 4"),
 )
+FRESH = 40 * DAY  # a release older than that is not brought to a region that opens
 KEPT = 3  # releases of a line that stay beside each other; one more for the days of the change
 
 
@@ -97,7 +98,8 @@ def _reach(key: tuple[object, ...], line: Line, born: int, minute: int) -> tuple
         reached = born + 26 * HOUR + luck % (8 * HOUR) + wave * (18 * HOUR + luck % DAY)
         for opens, closes in eras(region, born, minute):
             arrival = max(reached, opens + 2 * HOUR + luck % (9 * DAY))
-            if arrival > minute or arrival >= closes:
+            too_old = opens > born + FRESH
+            if too_old or arrival > minute or arrival >= closes:
                 continue
             changes.append(arrival)
             if closes <= minute:

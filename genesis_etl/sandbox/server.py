@@ -90,9 +90,7 @@ class Sandbox:
         self._ended.clear()
         self._server = Server(self, Handler)
         self.port = self._server.server_port
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

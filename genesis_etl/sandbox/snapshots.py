@@ -130,9 +130,7 @@ def _by_hand(instance: Instance, minute: int) -> Iterator[Plan]:
         yield _plan(instance, name, taken, taken + kept * DAY)._replace(renamed=renamed)
 
 
-def _plan(
-    instance: Instance, name: str, taken: int, ends: int, region: str = "", source: Plan | None = None
-) -> Plan:
+def _plan(instance: Instance, name: str, taken: int, ends: int, region: str = "", source: Plan | None = None) -> Plan:
     region = region or instance.region
     span = era(region, taken)
     # Disks fill up: each new snapshot is a little larger, until it is three times the first.

@@ -176,9 +176,9 @@ def test_types_are_those_of_the_generation(generation: str, types: set[str]) -> 
 def test_snapshots_are_the_same_in_every_generation() -> None:
     """One seed has the same snapshots in all three: ids, names, regions, sizes, origins."""
     lists = [Account(1, generation).snapshots(NOON) for generation in GENERATIONS]
-    assert {
-        json.dumps([(item["id"], item["name"], item["region"]) for item in items]) for items in lists
-    } == {json.dumps([(item["id"], item["name"], item["region"]) for item in lists[0]])}
+    assert {json.dumps([(item["id"], item["name"], item["region"]) for item in items]) for items in lists} == {
+        json.dumps([(item["id"], item["name"], item["region"]) for item in lists[0]])
+    }
     assert [int(item["size"]) for item in lists[0]] == [item["size"] << 30 for item in lists[1]]
     assert [item["resource_id"] for item in lists[1]] == [item["source_instance_id"] for item in lists[2]]
 

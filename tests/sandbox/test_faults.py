@@ -93,9 +93,7 @@ def test_every_kind_is_explained_and_has_options() -> None:
     assert all(sentence and "\n" not in sentence for sentence in FAULTS.values())
 
 
-@pytest.mark.parametrize(
-    "status", [201, 206, 300, 400, 401, 403, 404, 408, 418, 422, 425, 429, 500, 501, 503, 599]
-)
+@pytest.mark.parametrize("status", [201, 206, 300, 400, 401, 403, 404, 408, 418, 422, 425, 429, 500, 501, 503, 599])
 def test_status(sandbox: Sandbox, status: int) -> None:
     """Any status is answered, with the documented error body."""
     seen, headers, sent = read(play(sandbox, f"status={status}"))
@@ -308,7 +306,7 @@ def test_patch(sandbox: Sandbox) -> None:
 
 
 def test_faults_count_what_matches(sandbox: Sandbox) -> None:
-    """Of the requests that match collection and page, `skip` pass and `times` fail; the others do not count."""
+    """Of the requests that match collection and page, `skip` pass and `times` fail; no others count."""
     sandbox.faults.append(Fault("status", "images", 2, times=2, skip=1))
     targets = ["/images", "/images?page=2", "/snapshots?page=2", "/images?page=2", "/images?page=3"]
     targets += ["/images?page=2", "/images?page=2"]
@@ -319,9 +317,7 @@ def test_first_fault_with_something_to_say_answers(sandbox: Sandbox) -> None:
     """The order of the list decides, times=0 is for ever, and the list may change while it runs."""
     sandbox.faults += [Fault("status", status=500), Fault("status", "snapshots", status=502, times=0)]
     sandbox.faults.append(Fault("status", status=503))
-    answers = [
-        read(ask(sandbox, f"/{name}"))[0] for name in ("snapshots", "snapshots", "images", "snapshots")
-    ]
+    answers = [read(ask(sandbox, f"/{name}"))[0] for name in ("snapshots", "snapshots", "images", "snapshots")]
     assert answers == [500, 502, 503, 502]
     sandbox.faults.clear()
     assert read(ask(sandbox, "/snapshots"))[0] == 200
@@ -342,9 +338,7 @@ def test_wrong_token_comes_before_any_fault(sandbox: Sandbox) -> None:
     assert read(ask(sandbox))[0] == 503
 
 
-@pytest.mark.parametrize(
-    "text", ["hang", "drip,interval=30", "drip=space,interval=0.01", "delay=60", "endless"]
-)
+@pytest.mark.parametrize("text", ["hang", "drip,interval=30", "drip=space,interval=0.01", "delay=60", "endless"])
 def test_stop_ends_what_takes_time(text: str) -> None:
     """A sandbox that stops does not wait for its slowest fault."""
     with Sandbox(images=5, at=NOON, faults=[Fault.parse(text)]) as sandbox:

@@ -161,10 +161,7 @@ def test_page_far_past_the_end_is_empty(numbered: Sandbox) -> None:
     "query",
     [
         *(f"per_page={value}" for value in ("0", "101", "-1", "1.0", "1e1", "", "x", "%2B5", "+5", "0x10")),
-        *(
-            f"page={value}"
-            for value in ("0", "-1", "1.5", "", "x", "9" * 400, "%D9%A3", "%C2%B2", "1_0", "%201")
-        ),
+        *(f"page={value}" for value in ("0", "-1", "1.5", "", "x", "9" * 400, "%D9%A3", "%C2%B2", "1_0", "%201")),
         "page=1&page=1",
         "per_page=5&per_page=6",
     ],
@@ -179,9 +176,7 @@ def test_repeated_type_is_400(numbered: Sandbox) -> None:
     assert refused(ask(numbered, "/images?type=snapshot&type=base-os"), 400)
 
 
-@pytest.mark.parametrize(
-    "path", ["", "/", "/regions", "/images/", "/images/1", "/instances", "/Images", "/../images"]
-)
+@pytest.mark.parametrize("path", ["", "/", "/regions", "/images/", "/images/1", "/instances", "/Images", "/../images"])
 def test_unknown_paths_are_404(numbered: Sandbox, path: str) -> None:
     """Whatever is not one of the two collections is 404 with the error body."""
     assert refused(ask(numbered, path), 404)
@@ -250,9 +245,7 @@ def test_tokens_are_made_and_checked() -> None:
             Sandbox(token=token)
 
 
-@pytest.mark.parametrize(
-    "options", [{"generation": "next"}, {"images": -1}, {"rate": -1}, {"at": datetime.min}]
-)
+@pytest.mark.parametrize("options", [{"generation": "next"}, {"images": -1}, {"rate": -1}, {"at": datetime.min}])
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     """An option that makes no sense is a ValueError at once, before anything listens."""
     with pytest.raises(ValueError, match=r"is|lives"):
@@ -334,8 +327,7 @@ def test_collections_are_read_once_for_each_request() -> None:
 
     with Sandbox(collections=collections, at=NOON) as sandbox:
         totals = [
-            ask(sandbox, target).json.get("total_count")
-            for target in ("/images", "/images?page=0", "/snapshots")
+            ask(sandbox, target).json.get("total_count") for target in ("/images", "/images?page=0", "/snapshots")
         ]
         ask(sandbox, "/images", {})
     assert totals == [1, None, 2]
