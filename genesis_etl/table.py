@@ -98,8 +98,8 @@ _IMAGE_FIELDS: Final = frozenset(
     ("id", "name", "type", "regions", "created_at", "updated_at", "os_type", "family", "slug", "versions")
 )
 _SNAPSHOT_FIELDS: Final = frozenset(
-    ["id", "name", "region", "created_at", "updated_at", "os_type", "size", "status", "resource_id", "source_instance_id", "source_snapshot_id"]
-)
+    ("id", "name", "region", "created_at", "updated_at", "os_type", "size", "status", "resource_id")
+) | {"source_instance_id", "source_snapshot_id"}
 _TYPES: Final = frozenset(("base-os", "preconfigured", "cloud-image", "snapshot"))
 _STATUSES: Final = frozenset(("creating", "created", "pending_delete", "deleting", "active", "error"))
 _NOTHING: Final[Item] = {}

@@ -253,14 +253,24 @@ def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_rate_is_a_bucket() -> None:
-    """Ten requests pass at once, the next is 429 with Retry-After, and after a second ten pass again."""
-    with Sandbox(images=1, at=NOON) as sandbox:
-        replies = [ask(sandbox, "/images") for _ in range(12)]
-        assert [reply.status for reply in replies[:10]] == [200] * 10
-        assert refused(replies[-1], 429)
-        assert replies[-1].headers["Retry-After"] == "1"
+    """As many requests as the rate pass at once, more are 429 with Retry-After, a second later as many pass."""
+    with Sandbox(images=1, at=NOON, rate=2) as sandbox:
+        replies = [ask(sandbox, "/images") for _ in range(8)]
+        assert [reply.status for reply in replies[:2]] == [200, 200]
+        late = next(reply for reply in replies if reply.status != 200)
+        assert refused(late, 429)
+        assert late.headers["Retry-After"] == "1"
         time.sleep(1.05)
-        assert [ask(sandbox, "/images").status for _ in range(10)] == [200] * 10
+        assert [ask(sandbox, "/images").status for _ in range(2)] == [200, 200]
+
+
+def test_rate_is_ten_unless_said() -> None:
+    """Without another word the bucket holds ten requests; 0 is no limit."""
+    for options, limited in (({}, True), ({"rate": 0}, False)):
+        with Sandbox(images=1, at=NOON, **options) as sandbox, ThreadPoolExecutor(8) as pool:
+            statuses = list(pool.map(lambda _, sandbox=sandbox: ask(sandbox, "/images").status, range(40)))
+        assert statuses.count(200) >= 10
+        assert (429 in statuses) == limited
 
 
 def test_refused_tokens_take_nothing_from_the_bucket() -> None:
