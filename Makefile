@@ -1,0 +1,49 @@
+# Needs Python 3.11 or later and make. Everything is installed into .venv, nothing outside this folder.
+
+PYTHON ?= python3
+BIN := .venv/bin
+LAKE := data/lake-demo
+
+.PHONY: help setup setup-all demo test test-all check format bench clean
+
+help:
+	@echo "make demo      set up, capture 120 days of a simulated account, print both reports"
+	@echo "make test      the tests, under five minutes; make test-all adds the slow ones"
+	@echo "make check     lint, format and types"
+	@echo "make bench     the measurements of benchmarks/"
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+setup-all: .venv/.ready-all
+
+.venv/.ready-all: .venv/.ready requirements-all.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements-all.txt
+	@touch $@
+
+demo: setup
+	$(BIN)/genesis-etl demo --days 119 --lake $(LAKE) > /dev/null
+	PREFECT_HOME=$${PREFECT_HOME:-$(CURDIR)/.venv/prefect} $(BIN)/python -m flows.demo $(LAKE)
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup-all
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
