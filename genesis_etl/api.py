@@ -11,15 +11,17 @@ import hashlib
 import json
 import random
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -29,16 +31,21 @@ from genesis_etl.errors import ApiError, ApiUnavailable, AuthError, BadPage, Col
 from genesis_etl.pacer import Pacer
 from genesis_etl.page import PER_PAGE, Page, read_page
 from genesis_etl.settings import Account, Settings
-from genesis_etl.text import shown
-from genesis_etl.transport import CHUNK, TimedHTTPPool, TimedHTTPSPool, attempt, time_left
+from genesis_etl.text import Redactor, shown
+from genesis_etl.transport import CHUNK, TimedHTTPPool, TimedHTTPSPool, TooMuch, attempt
 
 _CONNECTIONS: Final = 16  # kept open; more threads than that only open more
 MAX_BODY: Final = 32 * 2**20
+_MAX_WIRE: Final = 2 * MAX_BODY  # headers, and chunks so small that their frames weigh as much as they hold
 MAX_WAIT: Final = 60.0  # of one Retry-After
 MAX_BACKOFF: Final = 15.0  # the sum of our own waits for one page
+_UNUSABLE: Final = "this answer cannot be used, try again later or check the endpoint setting"
+_PLAIN: Final = ("", "identity")
 _NEVER_RETRIED: Final = (501, 505)
 _TRANSIENT: Final = (408, 425)
-_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+# Whatever requests, urllib3 and http.client raise when the other side does not speak HTTP as it should.
+_FAILED: Final = (requests.exceptions.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
 
 class _Transient(Exception):
@@ -64,6 +71,7 @@ class _Headers(requests.auth.AuthBase):
     def __init__(self, account: Account, auth: str) -> None:
         self._secret = account.token
         self._auth = auth
+        self._redactor: Redactor | None = None
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         token = self._secret.reveal()
@@ -74,10 +82,9 @@ class _Headers(requests.auth.AuthBase):
         return request
 
     def redact(self, text: str) -> str:
-        token = self._secret.reveal()
-        for form in {token, quote(token, safe=""), json.dumps(token)[1:-1]}:
-            text = text.replace(form, "***")
-        return text
+        if self._redactor is None:
+            self._redactor = Redactor(self._secret.reveal())
+        return self._redactor(text)
 
 
 class _TimedAdapter(HTTPAdapter):
@@ -90,8 +97,15 @@ class _TimedAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
         manager = super().proxy_manager_for(*args, **options)
-        self._use_timed_pools(manager)
+        # A SOCKS proxy needs connections of its own kind; they keep to the deadline of each read alone.
+        if manager.__class__.__name__ != "SOCKSProxyManager":
+            self._use_timed_pools(manager)
         return manager
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Know of no redirect: even one that is not followed requests would parse, and read its body into memory."""
 
 
 class Client:
@@ -112,7 +126,7 @@ class Client:
         self._pacer = Pacer(settings.rate, self._stopped)
         self._count = threading.Lock()
         self._auth = _Headers(account, settings.auth)
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = self._auth
         self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip"})
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -136,6 +150,10 @@ class Client:
         """Stop, and drop the connections."""
         self.stop()
         self._session.close()
+
+    def redact(self, text: str) -> str:
+        """Take the token out of a text that may hold what the API said."""
+        return self._auth.redact(text)
 
     def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
         """Read page `number` (from 1) of `images` or `snapshots`.
@@ -161,14 +179,14 @@ class Client:
                 page = self._read(collection, number, query, where, known)
             except _Throttled as throttle:
                 throttles += 1
-                own = min(2.0**throttles, MAX_WAIT) * self._settings.backoff * random.uniform(0.5, 1)
+                own = min(2.0 ** min(throttles, 9), MAX_WAIT) * self._settings.backoff * random.uniform(0.5, 1)
                 self._pacer.hold(self._allowed(throttle.retry_after, own, where, throttle), sent_at)
             except _Transient as fault:
                 failures += 1
                 if self._stopped.is_set():
                     raise ApiUnavailable(f"{where}: stopped") from None
                 if failures >= self._settings.attempts:
-                    advice = "try again later" if fault.kind is ApiUnavailable else "the answer cannot be used"
+                    advice = "try again later" if fault.kind is ApiUnavailable else _UNUSABLE
                     raise fault.kind(f"{where}: {fault}; {advice}") from None
                 own = 2.0 ** (failures - 1) * self._settings.backoff * random.uniform(0.5, 1)
                 own = min(own, MAX_BACKOFF - waited)
@@ -193,8 +211,7 @@ class Client:
 
     def _read(self, collection: str, number: int, query: dict[str, str | int], where: str, known: Page | None) -> Page:
         seconds = min(self._settings.deadline, max(self._ends_at - time.monotonic(), 0.001))
-        attempt.ends_at = time.monotonic() + seconds
-        attempt.stopped = self._stopped
+        attempt.begin(seconds, _MAX_WIRE, self._stopped)
         try:
             with self._session.get(
                 f"{self._account.endpoint}/{collection}",
@@ -206,13 +223,19 @@ class Client:
                 if self.clock_skew is None:
                     self.clock_skew = _skew(response)
                 if response.status_code != HTTPStatus.OK:
-                    self._refuse(response, collection, where)
+                    self._refuse(response, collection, number, where)
                 body = _body(response, where)
-        except requests.exceptions.SSLError as error:
-            raise ApiUnavailable(f"{where}: TLS failed: {self._cause(error)}; nothing was sent") from None
         except requests.exceptions.ContentDecodingError as error:
             raise _Transient(f"the body cannot be unpacked: {self._cause(error)}", kind=BadPage) from None
-        except (requests.exceptions.RequestException, HTTPError, OSError) as error:
+        except _FAILED as error:
+            inner = _innermost(error)
+            if isinstance(inner, TooMuch):
+                raise _too_large(where) from None
+            if isinstance(error, requests.exceptions.SSLError) and not isinstance(inner, ssl.SSLEOFError):
+                raise ApiUnavailable(
+                    f"{where}: TLS failed: {self._cause(error)}; check the endpoint and its certificate, "
+                    "verification is never switched off"
+                ) from None
             late = time.monotonic() >= attempt.ends_at
             cause = f"no whole answer within {seconds:g} s" if late else self._cause(error)
             raise _Transient(cause) from None
@@ -223,18 +246,23 @@ class Client:
             return read_page(collection, number, body, digest)
         except BadPage as error:
             cause = self._auth.redact(str(error))
+            # Only a length or chunks tell that all of a body came, and not what was packed inside.
             is_framed = "content-length" in response.headers or "transfer-encoding" in response.headers
-            if not is_framed and isinstance(error.__cause__, ValueError):
+            is_whole = is_framed and _encoding(response) in _PLAIN
+            if not is_whole and isinstance(error.__cause__, ValueError):
                 raise _Transient(f"{cause} (the body may be cut)", kind=BadPage) from None
-            raise BadPage(f"{where}: {cause}") from None
+            raise BadPage(f"{where}: {cause}; {_UNUSABLE}") from None
 
-    def _refuse(self, response: requests.Response, collection: str, where: str) -> NoReturn:
+    def _refuse(self, response: requests.Response, collection: str, number: int, where: str) -> NoReturn:
         """Raise what an answer other than 200 means."""
         status = response.status_code
         seen = f"{status} {response.reason or ''}".strip()
         seen = shown(self._auth.redact(seen), 60)
         if 300 <= status < 400:
-            raise BadPage(f"{where}: {seen} points to {self._target(response)}; redirects are never followed")
+            raise BadPage(
+                f"{where}: {seen} points to {self._target(response)}; redirects are never followed, "
+                "set the endpoint to the API itself"
+            )
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             raise _Throttled(_retry_after(response))
         said = self._said(response)
@@ -242,6 +270,9 @@ class Client:
             raise _Transient(f"{seen}{said}", _retry_after(response))
         if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and collection == "images"):
             raise AuthError(f"{where}: {seen}{said}; the token in {self._account.token_variable} was refused, check it")
+        if number > 1 and status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+            kind = AuthError if status == HTTPStatus.FORBIDDEN else BadPage
+            raise kind(f"{where}: {seen}{said}; a page before could be read, try again later")
         if status == HTTPStatus.FORBIDDEN:
             raise CollectionRefused(f"{where}: {seen}{said}", status=status, exit_code=3)
         if status == HTTPStatus.NOT_FOUND and collection == "images":
@@ -252,15 +283,15 @@ class Client:
             )
         if status == HTTPStatus.NOT_FOUND:
             raise CollectionRefused(f"{where}: {seen}{said}", status=status, exit_code=5)
-        raise BadPage(f"{where}: {seen}{said}; this answer cannot be used")
+        raise BadPage(f"{where}: {seen}{said}; {_UNUSABLE}")
 
     def _said(self, response: requests.Response) -> str:
         """Return `: 02035 the message` of an error body, or the start of any other body."""
         try:
             start = next(response.iter_content(CHUNK), b"")
-        except (requests.exceptions.RequestException, HTTPError, OSError):
+        except _FAILED:
             return ""
-        text = start.decode("utf-8", "replace")
+        text = start.decode("utf-8", "replace").strip() + ("…" if len(start) >= CHUNK else "")
         is_error = False
         try:
             error = json.loads(text)
@@ -268,7 +299,7 @@ class Client:
             is_error = True
         except (ValueError, AttributeError, RecursionError):
             pass
-        text = shown(self._auth.redact(text).strip(), 200 if is_error else 80)
+        text = shown(self._auth.redact(text), 200 if is_error else 80)
         return f": {text}" if text else ""
 
     def _target(self, response: requests.Response) -> str:
@@ -280,17 +311,20 @@ class Client:
 
     def _cause(self, error: BaseException) -> str:
         """Return the innermost reason that a library wrapped."""
-        for _ in range(10):
-            inner = next(
-                (e for e in (getattr(error, "reason", None), *error.args) if isinstance(e, BaseException)),
-                None,
-            )
-            if inner is None:
-                break
-            error = inner
+        error = _innermost(error)
         text = getattr(error, "strerror", None) or str(error.args[-1] if error.args else error)
         text = text.split("object at 0x")[-1].split(">: ", 1)[-1]
         return shown(self._auth.redact(text) or type(error).__name__, 160)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the error that a library wrapped, as often as it did."""
+    for _ in range(10):
+        inner = next((e for e in (getattr(error, "reason", None), *error.args) if isinstance(e, BaseException)), None)
+        if inner is None:
+            break
+        error = inner
+    return error
 
 
 def _skew(response: requests.Response) -> float | None:
@@ -301,9 +335,9 @@ def _skew(response: requests.Response) -> float | None:
 def _http_date(text: str | None) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text or "")
-    except (ValueError, OverflowError):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _retry_after(response: requests.Response) -> float | None:
@@ -318,9 +352,13 @@ def _retry_after(response: requests.Response) -> float | None:
     return max((until - now).total_seconds(), 0.0)
 
 
+def _encoding(response: requests.Response) -> str:
+    return response.headers.get("Content-Encoding", "").strip().lower()
+
+
 def _body(response: requests.Response, where: str) -> bytes:
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "x-gzip", "deflate", ""):
+    encoding = _encoding(response)
+    if encoding not in (*_PLAIN, "gzip", "x-gzip", "deflate"):
         raise _Transient(f"unknown Content-Encoding {shown(encoding, 40)}", kind=BadPage)
     return b"".join(_chunks(response, where))
 
@@ -330,6 +368,10 @@ def _chunks(response: requests.Response, where: str) -> Iterator[bytes]:
     for chunk in response.iter_content(CHUNK):
         size += len(chunk)
         if size > MAX_BODY:
-            raise BadPage(f"{where}: the body is larger than {MAX_BODY >> 20} MiB; this is no page of {PER_PAGE}")
-        time_left()
+            raise _too_large(where)
+        attempt.time_left()
         yield chunk
+
+
+def _too_large(where: str) -> BadPage:
+    return BadPage(f"{where}: the body is larger than {MAX_BODY >> 20} MiB; {_UNUSABLE}")

@@ -14,7 +14,6 @@ This room knows no HTTP: it is given something with a `page` method.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Final, Protocol
 
 from genesis_etl.errors import CaptureError, CollectionRefused, ListMoved
 from genesis_etl.page import Item, Page
+from genesis_etl.text import shown
 
 MAX_PASSES: Final = 5
 THREADS: Final = 16  # enough to stand at 10 requests a second with 1.5 s of latency
@@ -80,7 +80,10 @@ def read_account(
             try:
                 detailed = snapshots.read()
             except CollectionRefused as refusal:
-                if must_have_snapshots:
+                # What could be read a moment ago is not something this account may not see.
+                if snapshots.passes > 1:
+                    refusal.args = (f"{refusal}; it could be read a moment ago, try again later",)
+                if must_have_snapshots or snapshots.passes > 1:
                     raise
                 return Reading(listed, None, images.passes, str(refusal))
             while _differ(listed, detailed):
@@ -124,6 +127,7 @@ class _Collection:
         self._known: dict[int, Page] = {}
         self._last: Items | None = None
         self._notes: list[str] = []
+        self._under_way: set[Future[Page]] = set()
 
     def note(self, what: str) -> None:
         """Remember what moved, for the error that may come of it."""
@@ -135,6 +139,7 @@ class _Collection:
         while self.passes < MAX_PASSES:
             self.passes += 1
             state, is_whole = self._pass()
+            self._end_pass()
             if state is not None and (is_whole or self._agrees(state)):
                 self._last = state
                 return state
@@ -185,48 +190,44 @@ class _Collection:
         return False
 
     def _stream(self, guess: int, known: dict[int, Page]) -> Iterator[Page]:
-        """Yield the pages of one pass as they come, the first one first; end what is under way before returning.
+        """Yield the pages of one pass as they come, the first one first.
 
         The first page tells how many there are; a guess from the pass before lets the others leave with it.
         """
-        under_way: set[Future[Page]] = set()
 
         def fetch(number: int) -> Future[Page]:
             return self._threads.submit(self._pages.page, self._name, number, type=self._type, known=known.get(number))
 
-        try:
-            opening = fetch(1)
-            sent = 1
-            ahead = []
-            while sent < min(guess, 2 * THREADS):
+        opening = fetch(1)
+        sent = max(1, min(guess, 2 * THREADS))
+        self._under_way = {opening, *map(fetch, range(2, sent + 1))}
+        first = opening.result()
+        self._under_way.discard(opening)
+        pages = -(-first.total_count // len(first.items)) if first.items else 1
+        done = 1
+        self._report(done, pages)
+        yield first
+        while sent < pages or self._under_way:
+            while sent < pages and len(self._under_way) < 2 * THREADS:
                 sent += 1
-                ahead.append(fetch(sent))
-            under_way = {opening, *ahead}
-            first = opening.result()
-            under_way.discard(opening)
-            self._report(1, first)
-            yield first
-            pages = math.ceil(first.total_count / len(first.items)) if first.items else 1
-            done = 1
-            while sent < pages or under_way:
-                while sent < pages and len(under_way) < 2 * THREADS:
-                    sent += 1
-                    under_way.add(fetch(sent))
-                finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    page = future.result()
-                    done += 1
-                    self._report(done, first)
-                    yield page
-        finally:
-            for future in under_way:
-                future.cancel()
-            wait(under_way)
+                self._under_way.add(fetch(sent))
+            finished, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
+            for future in finished:
+                page = future.result()
+                done += 1
+                self._report(done, pages)
+                yield page
 
-    def _report(self, done: int, first: Page) -> None:
+    def _end_pass(self) -> None:
+        """Let no request of this pass reach into the next; not called after an error, which waits for nothing."""
+        for future in self._under_way:
+            future.cancel()
+        wait(self._under_way)
+        self._under_way = set()
+
+    def _report(self, done: int, pages: int) -> None:
         if self._progress is not None:
-            pages = math.ceil(first.total_count / len(first.items)) if first.items else 1
-            self._progress(self._name, done, max(pages, 1), self.passes)
+            self._progress(self._name, done, pages, self.passes)
 
     def _agrees(self, state: Items) -> bool:
         last = self._last
@@ -246,4 +247,4 @@ def _same(one: Item, other: Item) -> bool:
     try:
         return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     except RecursionError:
-        raise CaptureError(f"the item {one.get('id')!r} is nested too deep to be compared") from None
+        raise CaptureError(f"the item {shown(one['id'])} is nested too deep to be compared") from None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import shutil
 import signal
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import click
 import pyarrow as pa
@@ -21,65 +24,147 @@ from genesis_etl import demo as demo_room
 from genesis_etl.capture import Progress
 from genesis_etl.errors import ExportFailed, GenesisEtlError, ReportError, SettingsError
 from genesis_etl.export import export, live_rows
-from genesis_etl.lake import CAPTURE_COLUMNS, capture_rows
-from genesis_etl.render import FORMATS, render
+from genesis_etl.lake import CAPTURE_COLUMNS, Capture, capture_rows
+from genesis_etl.render import FORMATS, escaped, render
 from genesis_etl.reports import PERIODS, find_report, open_lake, report_names
-from genesis_etl.settings import Settings
+from genesis_etl.settings import Settings, redacted
+from genesis_etl.table import CAPTURES
 from genesis_etl.text import shown
 from genesis_etl.times import parse_time
 from genesis_etl.version import __version__
+
+_PATIENCE: Final = 2.0  # seconds that a stopped command gets to end in order
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    code = 0
+    _heed_signals()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; whatever goes wrong has been said in one line by then."""
     try:
-        code = cli.main(standalone_mode=False) or 0
-    except click.exceptions.Exit as exit:
-        code = exit.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        code = 130
-    except click.ClickException as error:
-        code = _fail(error.format_message(), 2)
-    except GenesisEtlError as error:
-        code = _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader, `head` perhaps, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except Exception as error:  # a bug of ours is one line too, with the way to more
-        code = _fail(f"{type(error).__name__}: {error}; a bug, please report it with --debug's output", 1)
-    sys.exit(code)
+        "".join(arguments).encode("utf-8")
+        return cli.main(arguments, prog_name="genesis-etl", standalone_mode=False) or 0
+    except BaseException as error:
+        # DuckDB makes an error of its own of whatever interrupts it.
+        message, code = _line_of(_stops[0] if _stops else error)
+        return _fail(message, code, is_debug="--debug" in arguments)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(143)
+def _line_of(error: BaseException) -> tuple[str, int]:
+    """Return what to say of an error (nothing, if there is nothing wrong) and the exit code."""
+    match error:
+        case _Stopped():
+            return f"stopped by {error}; what has landed stays, run it again for the rest", error.exit_code
+        case KeyboardInterrupt() | click.Abort():  # without the handlers of `main`
+            return "stopped by SIGINT; what has landed stays, run it again for the rest", 130
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "genesis-etl"
+            return f"{error.format_message().rstrip('.')}; see `{command} --help`", 2
+        case click.ClickException():
+            return error.format_message(), 2
+        case GenesisEtlError():
+            return str(error), error.exit_code
+        case BrokenPipeError() | SystemExit():  # click makes the second of the first
+            # The reader, `head` perhaps, has seen enough.
+            _forget_stdout()
+            return "", 0
+        case UnicodeEncodeError():
+            return "an argument is not UTF-8; write it as UTF-8", 2
+        case OSError():
+            _forget_stdout()
+            return f"cannot write the output: {error.strerror or error}; see to where it goes", 2
+        case _:  # a bug of ours is one line too, with the way to more
+            return f"{type(error).__name__}: {error}; a bug, please report it with --debug's output", 1
 
 
-def _fail(message: str, code: int) -> int:
-    if "--debug" in sys.argv:
-        traceback.print_exc()
-    click.echo(f"error: {shown(' '.join(message.split()), 2000)}", err=True)
+class _Stopped(BaseException):
+    """A signal asks the process to end."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+_stops: list[_Stopped] = []
+
+
+def _heed_signals() -> None:
+    """Let SIGINT and SIGTERM end the process: in order if it can, at once where a library does not let go."""
+
+    def stop(signum: int, frame: FrameType | None) -> NoReturn:
+        _stops.append(_Stopped(signum))
+        raise _stops[-1]
+
+    def watch() -> None:
+        signum = os.read(reader, 1)[0]
+        # Python's handlers wait for C code to return, and a query of DuckDB's can take hours.
+        time.sleep(_PATIENCE)
+        _fail(f"stopped by {signal.Signals(signum).name}", 128 + signum)
+        os._exit(128 + signum)
+
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.set_wakeup_fd(writer)
+    threading.Thread(target=watch, name="signals", daemon=True).start()
+
+
+def _fail(message: str, code: int, is_debug: bool = False) -> int:
+    with suppress(OSError):
+        if is_debug and message:
+            click.echo(redacted(traceback.format_exc()), err=True)
+        if message:
+            click.echo(f"error: {shown(redacted(' '.join(message.split())), 2000)}", err=True)
     return code
+
+
+def _forget_stdout() -> None:
+    """Send what is left to nowhere, or Python would complain of it once more at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _everywhere(command: Command) -> Command:
     """Give a command the options that all have."""
 
     @click.option("--config", type=click.Path(), help="Read settings from this file.", metavar="FILE")
-    @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-    @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+    @click.option("--quiet", is_flag=True, default=None, help="Say nothing but errors.")
+    @click.option("--debug", is_flag=True, default=None, help="Show a traceback with an error.")
     @click.version_option(__version__, prog_name="genesis-etl", message="%(prog)s %(version)s")
     @functools.wraps(command)
-    def wrapped(config: str | None, quiet: bool, debug: bool, **options: Any) -> Any:
+    def wrapped(config: str | None, quiet: bool | None, debug: bool | None, **options: Any) -> Any:
         shared = click.get_current_context().find_root().ensure_object(dict)
         for name, value in (("config", config), ("quiet", quiet), ("debug", debug)):
-            shared[name] = value or shared.get(name)
+            shared[name] = shared.get(name) if value is None else value
         return command(**options)
 
     return cast("Command", wrapped)
+
+
+def _output(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """Refuse a file that cannot be written before anything is done for it."""
+    if value is None or value == "-":
+        return None
+    path = Path(value)
+    if not value or path.is_dir():
+        raise click.BadParameter(f"{shown(value, 300)!r} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {shown(str(path.parent), 300)}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise click.BadParameter(f"{shown(value, 300)} cannot be written; choose another file")
+    return path
 
 
 def _prints_data(command: Command) -> Command:
@@ -93,9 +178,9 @@ def _prints_data(command: Command) -> Command:
         show_default=True,
         help="Form of the rows.",
     )
-    @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the rows there.")
+    @click.option("--output", metavar="FILE", callback=_output, help="Write the rows there; - is stdout.")
     @functools.wraps(command)
-    def wrapped(form: str, output: str | None, **options: Any) -> Any:
+    def wrapped(form: str, output: Path | None, **options: Any) -> Any:
         shared = click.get_current_context().find_root().ensure_object(dict)
         shared["form"], shared["output"] = form, output
         if form == "parquet" and output is None and sys.stdout.isatty():
@@ -124,18 +209,39 @@ def _say(text: str) -> None:
 
 
 def _print(rows: pa.Table) -> None:
-    output = _shared("output")
-    is_terminal = output is None and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    data = render(rows, _shared("form"), width)
+    output, form = _shared("output"), _shared("form")
     if output is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        _write(rows, form)
         return
     try:
-        Path(output).write_bytes(data)
+        output.write_bytes(render(rows, form))
     except OSError as error:
-        raise SettingsError(f"cannot write {shown(output, 300)}: {error.strerror}") from None
+        raise SettingsError(
+            f"cannot write {shown(str(output), 300)}: {error.strerror}; choose another --output"
+        ) from None
+
+
+def _write(rows: pa.Table, form: str) -> None:
+    """Put rows on stdout; on a terminal as wide as that, and with nothing in them that it would obey."""
+    is_terminal = sys.stdout.isatty()
+    data = render(rows, form, shutil.get_terminal_size().columns if is_terminal else None)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(escaped(data) if is_terminal else data)
+    sys.stdout.buffer.flush()
+
+
+def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, Exception]) -> pa.Table:
+    """Return a row per account: its capture, or the error that there was instead."""
+    captures = {row["account"]: row for row in capture_rows(landed).to_pylist()}
+    rows = []
+    for name in accounts:
+        if name in captures:
+            rows.append({**captures[name], "status": "landed"})
+        else:
+            rows.append({"account": name, "status": "failed", "error": shown(str(failed[name]), 2000)})
+    texts = {name: pa.field(name, pa.string()) for name in ("account", "status", "error")}
+    fields = [CAPTURES.field(name).with_nullable(True) for name in CAPTURE_COLUMNS if name != "account"]
+    return pa.Table.from_pylist(rows, pa.schema([texts["account"], texts["status"], *fields, texts["error"]]))
 
 
 @contextmanager
@@ -159,7 +265,7 @@ def _progress() -> Iterator[Progress | None]:
         yield show
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.option("--config", type=click.Path(), metavar="FILE", help="Read settings from this file.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
@@ -174,6 +280,8 @@ def cli(context: click.Context, config: str | None, quiet: bool, debug: bool) ->
                   genesis-etl report snapshot-growth
     """
     context.obj = {"config": config, "quiet": quiet, "debug": debug}
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command("export")
@@ -186,10 +294,13 @@ def cli(context: click.Context, config: str | None, quiet: bool, debug: bool) ->
 def export_command(accounts: tuple[str, ...], allow_empty: bool, without_snapshots: bool, lake: str | None) -> None:
     """Capture every configured account now and land it in the lake.
 
+    All accounts are tried; each has its row, and a failed one its error in it.
+
     \b
     Example:  GENESISCLOUD_TOKEN=… genesis-etl export
     """
     settings = _settings(lake=lake)
+    names = [account.name for account in settings.chosen(accounts)]
     failed: ExportFailed | None = None
     with _progress() as progress:
         try:
@@ -203,8 +314,7 @@ def export_command(accounts: tuple[str, ...], allow_empty: bool, without_snapsho
             )
         except ExportFailed as error:
             landed, failed = error.landed, error
-    if landed:
-        _print(capture_rows(landed).select(CAPTURE_COLUMNS))
+    _print(_results(names, landed, failed.failed if failed else {}))
     if failed is not None:
         raise failed
 
@@ -222,14 +332,23 @@ def images_command(accounts: tuple[str, ...], type_: str | None, region: str | N
     Example:  genesis-etl images --type snapshot --region NORD-NO-KRS-1
     """
     settings = _settings()
-    tables = []
+    tables: list[pa.Table] = []
+    failed: dict[str, GenesisEtlError] = {}
     for account in settings.chosen(accounts):
-        with _progress() as progress:
-            rows = live_rows(settings, account, type=type_, region=region, progress=progress)
+        try:
+            with _progress() as progress:
+                rows = live_rows(settings, account, type=type_, region=region, progress=progress)
+        except GenesisEtlError as error:
+            failed[account.name] = error
+            continue
         for note in rows.notes:
             _say(f"account {account.name}: {note}")
-        tables.append(rows.table)
-    _print(pa.concat_tables(tables))
+        names = pa.array([account.name] * len(rows.table), pa.string())
+        tables.append(rows.table.add_column(0, "account", names))
+    if tables:
+        _print(pa.concat_tables(tables))
+    if failed:
+        raise ExportFailed(tables, failed)
 
 
 @cli.command("report")
@@ -294,26 +413,42 @@ def sql_command(statement: str, lake: str | None) -> None:
     help="Requests a second; 0: no limit.",
 )
 @click.option("--at", metavar="T", help="Freeze the account at this time.")
+@click.option("--fault", "faults", multiple=True, metavar="SCRIPT", help="Fail like this; may be repeated.")
 @_everywhere
-def sandbox_command(port: int, images: int | None, seed: int, generation: str, rate: float, at: str | None) -> None:
+def sandbox_command(
+    port: int, images: int | None, seed: int, generation: str, rate: float, at: str | None, faults: tuple[str, ...]
+) -> None:
     """Serve an account to play with, until interrupted.
 
     \b
     Example:  genesis-etl sandbox --port 8080 --generation middle
+              genesis-etl sandbox --fault "images?page=2:status=503,times=3"
     """
-    from genesis_etl.sandbox import Sandbox
+    from genesis_etl.sandbox import Fault, Sandbox
 
     try:
-        moment = None if at is None else parse_time(at)
-        sandbox = Sandbox(port=port, images=images, seed=seed, generation=generation, rate=rate, at=moment)
+        sandbox = Sandbox(
+            port=port,
+            images=images,
+            seed=seed,
+            generation=generation,
+            rate=rate,
+            at=None if at is None else parse_time(at),
+            faults=map(Fault.parse, faults),
+        )
+        sandbox.start()
     except ValueError as error:
         raise SettingsError(str(error)) from None
     except OSError as error:
         raise SettingsError(f"cannot listen on port {port}: {error.strerror}; choose another --port") from None
-    with sandbox:
+    try:
         click.echo(f"GENESISCLOUD_ENDPOINT={sandbox.endpoint}\nGENESISCLOUD_TOKEN={sandbox.token}")
         sys.stdout.flush()
         sandbox.serve_forever()
+    except _Stopped as stop:  # its usual end, nothing to complain of
+        raise click.exceptions.Exit(stop.exit_code) from None
+    finally:
+        sandbox.stop()
 
 
 @cli.command("demo")
@@ -337,7 +472,5 @@ def demo_command(days: int, lake: str) -> None:
     opened = open_lake(lake)
     for name, options in demo_room.REPORTS:
         click.echo(f"\n{find_report(name).title}\n")
-        sys.stdout.flush()
-        sys.stdout.buffer.write(render(opened.report_rows(name, **options), "table"))
-        sys.stdout.buffer.flush()
+        _write(opened.report_rows(name, **options), "table")
     _say("\n".join(["", "try next:", *(f"  {line}" for line in demo_room.next_commands(lake))]))

@@ -59,6 +59,8 @@ def captured_days(url: str) -> set[date]:
 
 def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = None) -> DemoResult:
     """Capture the last `days` finished days, each at noon, but for those that the lake has already."""
+    if not url.strip():
+        raise SettingsError("--lake is empty; name a folder for the demo's lake")
     today = datetime.now(UTC).date()
     done = captured_days(url)
     wanted = [today - timedelta(days=back) for back in range(days, 0, -1)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -71,7 +72,7 @@ def export_account(
     newest = lake.newest(account.name)
     captured_at = _captured_at(settings, account, newest)
     began = time.monotonic()
-    with Client(account, settings) as client:
+    with Client(account, settings) as client, _redacted(client):
         try:
             reading = read_account(
                 client,
@@ -86,15 +87,12 @@ def export_account(
                     "snapshot deleted: mend the access, or give --without-snapshots",
                 )
             raise
-    if settings.now is None and client.clock_skew is not None and abs(client.clock_skew) > TOLERANCE.total_seconds():
-        raise SettingsError(
-            f"the clock of this machine is {abs(client.clock_skew):.0f} s "
-            f"{'behind' if client.clock_skew > 0 else 'ahead of'} the API's; set it right, nothing was written"
-        )
-    _refuse_forgetting(newest, reading, allow_empty=allow_empty)
-    rows = to_rows(reading.images, reading.snapshots)
-    if notice is not None:
-        _tell(notice, account, reading, rows, without_snapshots=without_snapshots)
+        _refuse_clock(settings, client)
+        _refuse_forgetting(newest, reading, allow_empty=allow_empty)
+        rows = to_rows(reading.images, reading.snapshots)
+        if notice is not None:
+            for note in _notes(reading, rows, without_snapshots=without_snapshots):
+                notice(f"account {account.name}: {client.redact(note)}")
     return lake.land(
         rows.table,
         account=account.name,
@@ -123,11 +121,12 @@ def live_rows(
 
     The type is sent to /images as its filter; /snapshots is merged where it can matter.
     """
-    with Client(account, settings) as client:
+    with Client(account, settings) as client, _redacted(client):
         reading = read_account(client, type=type, with_snapshots=type in (None, "snapshot"), progress=progress)
-    rows = to_rows(reading.images, reading.snapshots)
-    if reading.refusal:
-        rows.notes.append(f"without /snapshots: {reading.refusal}")
+        rows = to_rows(reading.images, reading.snapshots)
+        if reading.refusal:
+            rows.notes.append(f"without /snapshots: {reading.refusal}")
+        rows.notes[:] = map(client.redact, rows.notes)
     table = rows.table
     for column, value in (("type", type), ("region", region)):
         if value is not None:
@@ -152,26 +151,46 @@ def _captured_at(settings: Settings, account: Account, newest: Capture | None) -
     return now
 
 
+@contextmanager
+def _redacted(client: Client) -> Iterator[None]:
+    """Take the token out of whatever goes wrong: an item of the API's may hold it, and errors show items."""
+    try:
+        yield
+    except GenesisEtlError as error:
+        error.args = (client.redact(str(error)),)
+        raise
+
+
+def _refuse_clock(settings: Settings, client: Client) -> None:
+    skew = client.clock_skew
+    if settings.now is None and skew is not None and abs(skew) > TOLERANCE.total_seconds():
+        raise SettingsError(
+            f"the clock of this machine is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the API's; "
+            "set it right, nothing was written"
+        )
+
+
 def _refuse_forgetting(newest: Capture | None, reading: Reading, *, allow_empty: bool) -> None:
     """Refuse an answer that would look like everything deleted at once."""
     if newest is None or allow_empty:
         return
-    if newest.images > (newest.snapshots or 0) - newest.listed_snapshots and not reading.images:
+    only_in_snapshots = 0 if newest.snapshots is None else newest.snapshots - newest.listed_snapshots
+    listed = newest.images - only_in_snapshots
+    if listed and not reading.images:
         raise CaptureError(
-            f"/images lists nothing, but the capture before held {newest.images} images; "
+            f"/images lists nothing, but in the capture before it listed {listed} images; "
             "if they are really gone, give --allow-empty"
         )
     if newest.snapshots and not newest.listed_snapshots and reading.snapshots == {}:
         raise CaptureError(
-            f"/snapshots lists nothing, but the capture before held {newest.snapshots} snapshots; "
+            f"/snapshots lists nothing, but in the capture before it listed {newest.snapshots} snapshots; "
             "if they are really gone, give --allow-empty"
         )
 
 
-def _tell(notice: Notice, account: Account, reading: Reading, rows: Rows, *, without_snapshots: bool) -> None:
-    for note in rows.notes:
-        notice(f"account {account.name}: {note}")
+def _notes(reading: Reading, rows: Rows, *, without_snapshots: bool) -> Iterator[str]:
+    yield from rows.notes
     if reading.refusal is not None:
-        notice(f"account {account.name}: captured from /images alone, /snapshots was refused ({reading.refusal})")
+        yield f"captured from /images alone, /snapshots was refused ({reading.refusal})"
     elif without_snapshots:
-        notice(f"account {account.name}: captured from /images alone, as asked")
+        yield "captured from /images alone, as asked"

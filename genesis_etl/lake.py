@@ -10,6 +10,7 @@ The only room that knows where a file lies.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -35,9 +36,11 @@ NO_CAPTURE: Final = "no capture yet in {url}; run `genesis-etl export`"
 CAPTURE_COLUMNS: Final = [name for name in CAPTURES.names if name != "listed_snapshots"]
 ORPHAN_AGE: Final = timedelta(hours=1)
 
-_STEM = re.compile(r"(?P<time>[0-9]{8}T[0-9]{12}Z)-(?P<fold>fold-)?(?P<nonce>[0-9a-f]{8})-(?P<hash>[0-9a-f]{16})")
+_PATH = re.compile(
+    r"(?P<dataset>images|captures)/(?P<account>[a-z0-9-]{1,63})/(?P<year>[0-9]{4})/"
+    r"(?P<stem>(?P<name>(?P<time>[0-9]{8}T[0-9]{12}Z)-(?P<fold>fold-)?[0-9a-f]{8})-(?P<hash>[0-9a-f]{16}))\.parquet"
+)
 _TIME: Final = "%Y%m%dT%H%M%S%fZ"
-_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Commit:
     @property
     def is_fold(self) -> bool:
         """Tell whether compaction wrote it."""
-        return "-fold-" in self.stem
+        return is_fold(self.path)
 
     @property
     def capture_ids(self) -> list[str]:
@@ -138,7 +141,8 @@ class Lake:
         `evidence` are the other fields of `Capture`. On an error nothing new is left.
         """
         self._sweep_temporary(account)
-        capture_id = f"{captured_at.strftime(_TIME)}-{os.urandom(4).hex()}"
+        captured_at = captured_at.astimezone(UTC)
+        capture_id = f"{stem_time(captured_at)}-{os.urandom(4).hex()}"
         stamps = pa.array([captured_at], IMAGES.field("first_seen").type)
         stamps = stamps.take(pa.array([0] * len(rows), pa.int64()))
         names = pa.array([account], pa.string()).take(pa.array([0] * len(rows), pa.int64()))
@@ -169,67 +173,100 @@ class Lake:
         data = _parquet(images)
         sha256 = hashlib.sha256(data).hexdigest()
         file = f"images/{account}/{year:04}/{name}-{sha256[:16]}.parquet"
-        self._storage.write(file, data)
+        table = captures(file, sha256)
+        record = _parquet(table)
+        folder = f"captures/{account}/{year:04}"
+        path = f"{folder}/{name}-{hashlib.sha256(record).hexdigest()[:16]}.parquet"
         try:
-            table = captures(file, sha256)
-            record = _parquet(table)
-            stem = f"{name}-{hashlib.sha256(record).hexdigest()[:16]}"
-            self._storage.write(f"captures/{account}/{year:04}/{stem}.parquet", record)
+            self._storage.write(file, data)
+            self._storage.write(path, record)
         except BaseException:
-            self._storage.delete(file)
+            # An interrupt may have come when the commit stood already; then its images file stays.
+            with contextlib.suppress(LakeError):
+                if path not in {entry.path for entry in self._storage.entries(folder)}:
+                    self._storage.delete(file)
             raise
         return [Capture(**row) for row in table.to_pylist()]
 
     def newest(self, account: str) -> Capture | None:
-        """Return the account's newest capture, None before the first; LakeError where a commit is damaged."""
-        newest: dict[str, Any] | None = None
+        """Return the account's newest capture, None before the first; LakeError where damage may hide a newer one."""
         commits, damage = self.commits(account)
-        for bad in damage:
-            raise LakeError(f"{bad.path}: {bad.reason}; restore the file or remove it, `genesis-etl verify` tells more")
+        newest: dict[str, Any] | None = None
         for commit in commits:
             order = pc.sort_indices(commit.captures, [("captured_at", "descending"), ("capture_id", "descending")])
             row = commit.captures.slice(order[0].as_py(), 1).to_pylist()[0]
             if newest is None or _order(row) > _order(newest):
                 newest = row
+        for bad in damage:
+            if newest is None or bad.until >= newest["captured_at"]:
+                raise LakeError(
+                    f"{bad.path}: {bad.reason}; restore the file or remove it, `genesis-etl verify` tells more"
+                )
         return None if newest is None else Capture(**newest)
 
     def accounts(self) -> list[str]:
         """Return the accounts that have commits."""
-        return sorted({entry.path.split("/")[1] for entry in self._commit_entries("captures")})
+        return sorted({entry.path.split("/")[1] for entry in self.files("captures")})
+
+    def files(self, dataset: str) -> list[Entry]:
+        """List every file of `images` or `captures`, strangers too (`file_name` tells them), by path."""
+        return self._storage.entries(dataset)
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes; FileNotFoundError where it is gone."""
+        return self._storage.read(path)
 
     def commits(self, account: str | None = None) -> tuple[list[Commit], list[Damage]]:
         """Read every commit, by stem, and tell which cannot be read. Files of other names are not looked at."""
+        commits, damage, _ = self._commits(account)
+        return commits, damage
+
+    def _commits(self, account: str | None = None) -> tuple[list[Commit], list[Damage], bool]:
         commits: list[Commit] = []
         damage: list[Damage] = []
+        is_gone = False
         for entry in self._commit_entries(f"captures/{account}" if account else "captures"):
             try:
-                commits.append(_commit(entry.path, self._storage.read(entry.path)))
+                commits.append(parse_commit(entry.path, self._storage.read(entry.path)))
             except FileNotFoundError:
-                continue  # folded and swept since it was listed
+                is_gone = True  # folded and swept since it was listed
             except ValueError as error:
                 damage.append(_lost_commit(entry.path, str(error)))
-        return sorted(commits, key=lambda commit: commit.stem), damage
+        return sorted(commits, key=lambda commit: commit.stem), damage, is_gone
 
-    def contents(self) -> Contents:
-        """Read all commits, check the images files that they need, and say which captures can be told.
+    def contents(self, account: str | None = None) -> Contents:
+        """Read the commits (of one account), check the images files that they need, and say what can be told.
 
         Where a file has just gone, a fold has replaced it: the lake is listed once more.
         """
-        contents, is_gone = self._contents()
+        contents, is_gone = self._contents(account)
         if is_gone:
-            contents, _ = self._contents()
+            contents, _ = self._contents(account)
         return contents
+
+    def rows(self, file: str) -> pa.Table:
+        """Return an images file as it lies on the storage now."""
+        return pq.read_table(io.BytesIO(self._storage.read(file)))
+
+    def remove(self, commit: Commit) -> None:
+        """Remove a commit that speaks for no capture, and then its images file."""
+        self._storage.delete(commit.path)
+        self._storage.delete(commit.file)
+
+    def remove_file(self, path: str) -> None:
+        """Remove a file that no commit names."""
+        self._storage.delete(path)
 
     def changed_since(self, contents: Contents) -> bool:
         """Tell whether commits have come or gone since the contents were read."""
         return contents.commit_paths != {entry.path for entry in self._commit_entries("captures")}
 
-    def _contents(self) -> tuple[Contents, bool]:
-        commits, damage = self.commits()
+    def _contents(self, account: str | None = None) -> tuple[Contents, bool]:
+        commits, damage, is_gone = self._commits(account)
+        paths_seen = frozenset(commit.path for commit in commits) | {bad.path for bad in damage}
         claimed: set[tuple[str, str]] = set()
         tables: list[pa.Table] = []
         suspects: list[tuple[Commit, str]] = []
-        is_gone = False
         for commit in reversed(commits):
             ids = commit.capture_ids
             mine = [(commit.account, id) not in claimed for id in ids]
@@ -259,7 +296,6 @@ class Lake:
         damage = [bad for bad in damage if not _is_claimed(bad, claimed)]
         empty = CAPTURES.append(pa.field("path", pa.string())).empty_table()
         captures = pa.concat_tables([empty, *tables], promote_options="permissive")
-        paths_seen = frozenset(commit.path for commit in commits) | {bad.path for bad in damage}
         return Contents(captures, tuple(damage), paths_seen), is_gone
 
     def _opened(self, commit: Commit) -> str:
@@ -273,7 +309,7 @@ class Lake:
         return self._whole[key]
 
     def _commit_entries(self, below: str) -> list[Entry]:
-        return [entry for entry in self._storage.entries(below) if _stem_of(entry.path) is not None]
+        return [entry for entry in self._storage.entries(below) if file_name(entry.path) is not None]
 
     def _sweep_temporary(self, account: str) -> None:
         """Remove what a killed run left half-written more than an hour ago."""
@@ -293,20 +329,40 @@ def _parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def _stem_of(path: str) -> re.Match[str] | None:
-    """Read the name of a lake's own file; None for a stranger."""
-    name = path.rsplit("/", 1)[-1]
-    return _STEM.fullmatch(name.removesuffix(".parquet")) if name.endswith(".parquet") else None
+def stem_time(moment: datetime) -> str:
+    """Write an instant as stems begin, so that they sort by time."""
+    return moment.astimezone(UTC).strftime(_TIME)
 
 
-def _commit(path: str, data: bytes) -> Commit:
+def time_of_stem(path: str) -> datetime:
+    """Return the instant that a file of the lake is named after."""
+    match = file_name(path)
+    assert match is not None
+    return datetime.strptime(match["time"], _TIME).replace(tzinfo=UTC)
+
+
+def is_fold(path: str) -> bool:
+    """Tell whether compaction wrote a file of the lake."""
+    match = file_name(path)
+    return match is not None and match["fold"] is not None
+
+
+def file_name(path: str) -> re.Match[str] | None:
+    """Read the path of a lake's own file (`dataset, account, year, stem, name, time, fold, hash`); None for a stranger.
+
+    The images file and the commit of one landing share their `name`.
+    """
+    return _PATH.fullmatch(path)
+
+
+def parse_commit(path: str, data: bytes) -> Commit:
     """Read a commit; ValueError where it is not what its name says. LakeError for a newer schema."""
-    match = _stem_of(path)
+    match = file_name(path)
     assert match is not None
     if not hashlib.sha256(data).hexdigest().startswith(match["hash"]):
         raise ValueError("the commit is damaged, its sha256 is another than its name says")
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.read_table(io.BytesIO(data), use_threads=False)
         version = int((table.schema.metadata or {}).get(b"genesis_etl.schema_version", b"1"))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"the commit cannot be read: {shown(str(error))}") from None
@@ -316,24 +372,36 @@ def _commit(path: str, data: bytes) -> Commit:
         )
     try:
         table = table.select(CAPTURES.names).cast(CAPTURES)
-        (file,), (sha256,) = set(table["file"].to_pylist()), set(table["sha256"].to_pylist())
+        account, file, sha256 = (_only(table[name]) for name in ("account", "file", "sha256"))
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise ValueError(f"the commit holds something else than captures: {shown(str(error))}") from None
-    return Commit(path, path.split("/")[1], match.string, table, file, sha256)
+    if account != match["account"]:
+        raise ValueError(f"the commit holds captures of the account {shown(account)}")
+    named = file_name(file)
+    if named is None or named["dataset"] != "images":
+        raise ValueError(f"the commit names {shown(file)}, which is no images file")
+    return Commit(path, account, match["stem"], table, file, sha256)
+
+
+def _only(column: pa.ChunkedArray) -> str:
+    values = pc.unique(column).to_pylist()
+    if len(values) != 1:
+        raise ValueError(f"{len(values)} values where all rows share one")
+    return str(values[0])
 
 
 def _lost_commit(path: str, reason: str) -> Damage:
     """Say what a commit that cannot be read may have held: one capture, or for a fold its year up to its stem."""
-    match = _stem_of(path)
+    match = file_name(path)
     assert match is not None
-    at = datetime.strptime(match["time"], _TIME).replace(tzinfo=UTC)
-    since = datetime(int(path.split("/")[2]), 1, 1, tzinfo=UTC) if match["fold"] else at
-    return Damage(path.split("/")[1], path, reason, since, at)
+    at = time_of_stem(path)
+    since = datetime(int(match["year"]), 1, 1, tzinfo=UTC) if match["fold"] else at
+    return Damage(match["account"], path, reason, since, at)
 
 
 def _is_claimed(damage: Damage, claimed: Iterable[tuple[str, str]]) -> bool:
-    match = _stem_of(damage.path)
-    return match is not None and (damage.account, match.string.rsplit("-", 1)[0]) in claimed
+    match = file_name(damage.path)
+    return match is not None and (damage.account, match["name"]) in claimed
 
 
 def capture_rows(captures: Sequence[Capture]) -> pa.Table:

@@ -24,6 +24,8 @@ class Pacer:
     def wait(self, until: float) -> float:
         """Wait for this caller's turn and return its instant; ApiUnavailable if it would come after `until`."""
         while True:
+            if self._stopped.is_set():
+                raise ApiUnavailable("stopped")
             with self._lock:
                 now = time.monotonic()
                 if now >= self._next:
@@ -32,8 +34,7 @@ class Pacer:
                 turn = self._next
             if turn > until:
                 raise ApiUnavailable("the time for one capture is over")
-            if self._stopped.wait(turn - now):
-                raise ApiUnavailable("stopped")
+            self._stopped.wait(turn - now)
 
     def hold(self, seconds: float, sent_at: float) -> None:
         """Let nobody leave for so long, and slow down, once for all requests that were already under way."""

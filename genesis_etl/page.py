@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NoReturn
 
 from genesis_etl.errors import BadPage
-from genesis_etl.text import shown
+from genesis_etl.text import seen, shown
 
 Item = dict[str, Any]
 
@@ -44,21 +44,21 @@ def read_page(collection: str, number: int, body: bytes, digest: bytes) -> Page:
     if not isinstance(items, list):
         raise BadPage(f"expected a list under {collection!r}, got {_seen(body)}")
     if type(total) is not int or total < 0:
-        raise BadPage(f"expected total_count to count the items, got {shown(repr(total))}")
+        raise BadPage(f"expected total_count to count the items, got {seen(total)}")
     if type(answer.get("page")) is not int or answer["page"] != number:
-        raise BadPage(f"asked for page {number}, the answer says page {shown(repr(answer.get('page')))}")
+        raise BadPage(f"asked for page {number}, the answer says page {seen(answer.get('page'))}")
     per_page = answer.get("per_page")
     if type(per_page) is not int or not 1 <= per_page <= PER_PAGE:
-        raise BadPage(f"asked for per_page {PER_PAGE}, the answer says {shown(repr(per_page))}")
+        raise BadPage(f"asked for per_page {PER_PAGE}, the answer says {seen(per_page)}")
     if number == 1 and total > 0 and not items:
         raise BadPage(f"the first page is empty though total_count is {total}")
     ids = set()
     for index, item in enumerate(items):
         if not isinstance(item, dict):
-            raise BadPage(f"item {index} is no object: {shown(repr(item))}")
+            raise BadPage(f"item {index} is no object: {seen(item)}")
         identity = item.get("id")
         if not isinstance(identity, str) or not identity:
-            raise BadPage(f"item {index} has the id {shown(repr(identity))}, expected a text")
+            raise BadPage(f"item {index} has the id {seen(identity)}, expected a text")
         if identity in ids:
             raise BadPage(f"item {index} has the id {shown(identity)} of an earlier one")
         ids.add(identity)
@@ -66,7 +66,8 @@ def read_page(collection: str, number: int, body: bytes, digest: bytes) -> Page:
 
 
 def _seen(body: bytes) -> str:
-    return shown(body[:400].decode("utf-8", "replace").strip()) or "an empty body"
+    # Stripped before it is cut: what is cut short has to show it, or the start of an echoed token would stay.
+    return shown(body.strip()[:400].decode("utf-8", "replace")) or "an empty body"
 
 
 def _parsed(body: bytes) -> Any:
@@ -104,7 +105,7 @@ def _exact(literal: str) -> float:
     except InvalidOperation:
         is_exact = False
     if not is_exact:
-        raise ValueError(f"the number {literal[:40]} has more digits than a double holds")
+        raise ValueError(f"the number {shown(literal, 40)} has more digits than a double holds")
     return number
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
+import textwrap
+from collections import Counter
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from genesis_etl.errors import ReportError
 from genesis_etl.text import shown
@@ -20,14 +24,27 @@ from genesis_etl.times import format_time
 # A spreadsheet runs a cell that starts with one of these.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LONGEST: Final = 60
+_MARKDOWN: Final = str.maketrans({c: f"&#{ord(c)};" for c in "\\<>&`*[]~"} | {"|": "\\|"})
+# Within a word an underscore is only that.
+_EMPHASIS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+_FRACTION: Final = re.compile(r"\.[0-9]+")
+# What DuckDB calls the columns of EXPLAIN: the second holds a drawing of many lines.
+_EXPLAIN: Final = ["explain_key", "explain_value"]
 
 
 def render(rows: pa.Table, form: str, width: int | None = None) -> bytes:
     """Return the rows in one of `FORMATS`; text forms end with a line break.
 
     `width` is the number of characters a table may take; columns that do not fit are left out and named.
+    ReportError where the form cannot hold the values.
     """
     return FORMATS[form](rows, width)
+
+
+def escaped(text: bytes) -> bytes:
+    """Return a text form with everything escaped that a terminal could obey."""
+    lines = text.decode("utf-8").split("\n")
+    return "\n".join(shown(line, len(line) * 10) for line in lines).encode("utf-8")
 
 
 def _csv(rows: pa.Table, _: int | None) -> bytes:
@@ -39,6 +56,9 @@ def _csv(rows: pa.Table, _: int | None) -> bytes:
         )
         for row in _tuples(rows)
     ]
+    if len(rows.columns) == 1:
+        # A blank line would be no row to most readers.
+        lines = [line if line.strip() else f'"{line}"' for line in lines]
     return ("\n".join(lines) + "\n").encode("utf-8")
 
 
@@ -50,31 +70,44 @@ def _text_cell(text: str) -> str:
 
 
 def _json(rows: pa.Table, _: int | None) -> bytes:
+    _refuse_namesakes(rows)
+    names = [_json_text(name) for name in rows.column_names]
     lines = (
-        json.dumps(dict(zip(rows.column_names, map(_jsonable, row), strict=True)), ensure_ascii=False)
+        "  {" + ", ".join(f"{name}: {_json_text(value)}" for name, value in zip(names, row, strict=True)) + "}"
         for row in _tuples(rows)
     )
-    body = ",\n".join(f"  {line}" for line in lines)
+    body = ",\n".join(lines)
     return f"[\n{body}\n]\n".encode() if body else b"[]\n"
 
 
-def _markdown(rows: pa.Table, _: int | None) -> bytes:
-    def line(cells: list[str]) -> str:
-        return "| " + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
+def _json_text(value: Any) -> str:
+    """Write a value as JSON; the json module would turn a decimal into a text or lose digits."""
+    if value is None or isinstance(value, bool | int):
+        return json.dumps(value)
+    if isinstance(value, float | Decimal):
+        return (format(value, "f") if isinstance(value, Decimal) else repr(value)) if math.isfinite(value) else "null"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_json_text, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_json_text(str(key))}: {_json_text(item)}" for key, item in value.items()) + "}"
+    text = _plain(value)
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
+
+def _markdown(rows: pa.Table, _: int | None) -> bytes:
     def cell(value: Any) -> str:
-        text = shown(_plain(value), 200)
-        for character in "<>&`*_[]":
-            text = text.replace(character, f"&#{ord(character)};")
-        return text
+        return _EMPHASIS.sub("&#95;", shown(_plain(value), 200).translate(_MARKDOWN))
+
+    def line(values: Any) -> str:
+        return "| " + " | ".join(map(cell, values)) + " |"
 
     rules = ["---:" if _is_number(field.type) else "---" for field in rows.schema]
-    lines = [line(rows.column_names), "| " + " | ".join(rules) + " |"]
-    lines += [line([cell(value) for value in row]) for row in _tuples(rows)]
+    lines = [line(rows.column_names), "| " + " | ".join(rules) + " |", *map(line, _tuples(rows))]
     return ("\n".join(lines) + "\n").encode("utf-8")
 
 
 def _parquet(rows: pa.Table, _: int | None) -> bytes:
+    _refuse_namesakes(rows)
     buffer = io.BytesIO()
     try:
         pq.write_table(rows, buffer, compression="zstd")
@@ -85,6 +118,9 @@ def _parquet(rows: pa.Table, _: int | None) -> bytes:
 
 def _table(rows: pa.Table, width: int | None) -> bytes:
     """Lay the rows out in columns, numbers to the right."""
+    if rows.column_names == _EXPLAIN:
+        plans = "\n".join(rows["explain_value"].to_pylist())
+        return escaped((plans.rstrip() + "\n").encode("utf-8"))
     right = [_is_number(field.type) for field in rows.schema]
     cells = [[_cell(value) for value in row] for row in _tuples(rows)]
     names = [shown(name, _LONGEST) for name in rows.column_names]
@@ -92,19 +128,23 @@ def _table(rows: pa.Table, width: int | None) -> bytes:
     shown_columns = len(names)
     while width and shown_columns > 1 and sum(widths[:shown_columns]) + 2 * (shown_columns - 1) > width:
         shown_columns -= 1
+    if width and shown_columns == 1:
+        widths[0] = min(widths[0], max(width, 1))
 
     def line(texts: list[str]) -> str:
         parts = []
         for text, size, is_right in list(zip(texts, widths, right, strict=True))[:shown_columns]:
-            space = " " * (size - cell_len(text))
-            parts.append(space + text if is_right else text + space)
+            fitting = text if cell_len(text) <= size else set_cell_size(text, size - 1) + "…"
+            space = " " * (size - cell_len(fitting))
+            parts.append(space + fitting if is_right else fitting + space)
         return "  ".join(parts).rstrip()
 
     rule = ["─" * size for size in widths]
     lines = [line(names), line(rule), *map(line, cells)]
-    if shown_columns < len(names):
-        lines.append(f"(not shown for want of width: {', '.join(names[shown_columns:])})")
-    return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+    if width and shown_columns < len(names):
+        note = f"(not shown for want of width: {', '.join(names[shown_columns:])})"
+        lines += textwrap.wrap(note, max(width, 1))
+    return ("\n".join(lines) + "\n").encode("utf-8")
 
 
 FORMATS: Final[dict[str, Callable[[pa.Table, int | None], bytes]]] = {
@@ -117,8 +157,21 @@ FORMATS: Final[dict[str, Callable[[pa.Table, int | None], bytes]]] = {
 
 
 def _tuples(rows: pa.Table) -> list[tuple[Any, ...]]:
-    columns = [column.to_pylist() for column in rows.columns]
-    return list(zip(*columns, strict=True)) if columns else []
+    columns = []
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        try:
+            columns.append(column.to_pylist())
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            # A time that Python does not know, such as infinity or the year 290000.
+            reason = f"{shown(name)} holds what cannot be written ({shown(str(error))})"
+            raise ReportError(f"the column {reason}; cast it to varchar") from None
+    return list(zip(*columns, strict=True))
+
+
+def _refuse_namesakes(rows: pa.Table) -> None:
+    name, count = max(Counter(rows.column_names).items(), key=lambda item: item[1])
+    if count > 1:
+        raise ReportError(f"{count} columns are called {shown(name)}; name each apart with `as`")
 
 
 def _is_number(type: pa.DataType) -> bool:
@@ -132,33 +185,27 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
-        return format_time(value) if value.tzinfo else value.isoformat()
+        return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
+    if isinstance(value, Decimal):
+        return format(value, "f")
     if isinstance(value, list):
         return ", ".join(map(_plain, value))
     if isinstance(value, dict):
-        return json.dumps(_jsonable(value), ensure_ascii=False)
+        return _json_text(value)
+    if isinstance(value, bytes):
+        return value.hex()
     return str(value)
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, float) and math.isfinite(value):
+    if isinstance(value, float) and (value == 0 or 0.01 <= abs(value) < 1e15):
         return f"{value:,.2f}".removesuffix(".00")
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.3g}"
     if isinstance(value, datetime):
-        return _plain(value.replace(microsecond=0))
+        return _FRACTION.sub("", _plain(value))
     return shown(_plain(value), _LONGEST)
-
-
-def _jsonable(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    return _plain(value)

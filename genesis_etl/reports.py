@@ -17,6 +17,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import NO_CAPTURE, Contents, Lake
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PERIODS: Final = ("day", "week", "month")
-# What a report without --since can reach back to at most, with room for a whole period (the SQL is exact).
-_REACH: Final = {"day": timedelta(days=91), "week": timedelta(weeks=14), "month": timedelta(days=366 + 31)}
+# How many periods a report without --since shows.
+_SHOWN: Final = {"day": 90, "week": 13, "month": 12}
+_MOMENT: Final = timedelta(microseconds=1)
 _HEADER = re.compile(r"-- (title|grain|parameter|column)(?: (\w+)(?: = (\w+))?)?: (.+)")
 _VARIANT: Final = "."
 
@@ -138,12 +140,14 @@ class OpenLake:
 
         def run() -> pa.Table:
             contents, warehouse = self._fresh(latest)
-            self._refuse(contents, warehouse, given, latest)
-            rows = warehouse.select(report.sql, self._bound(report, warehouse, given))
+            values = self._bound(report, warehouse, given)
+            self._refuse(report, contents, warehouse, values, latest)
+            rows = warehouse.select(report.sql, {name: values.get(name) for name in warehouse.parameters(report.sql)})
             if not matrix:
                 return rows
-            variant = find_report(f"{name}.matrix")
-            return _matrix(warehouse.select(variant.sql, self._bound(variant, warehouse, given)), rows)
+            variant = find_report(f"{name}.matrix").sql
+            long = warehouse.select(variant, {name: values.get(name) for name in warehouse.parameters(variant)})
+            return _matrix(long, rows)
 
         return self._twice(run)
 
@@ -172,23 +176,20 @@ class OpenLake:
             self._warehouse = Warehouse(self._contents, regions=self._regions)
         return self._contents, self._warehouse
 
-    def _refuse(self, contents: Contents, warehouse: Warehouse, given: dict[str, Any], latest: datetime | None) -> None:
+    def _refuse(
+        self, report: Report, contents: Contents, warehouse: Warehouse, values: dict[str, Any], latest: datetime | None
+    ) -> None:
         """Raise for an empty lake, an account that it does not hold, and damage that the report would need."""
-        since = _start(given["since"], "since") if "since" in given else None
-        end = _end(given["until"], "until") if "until" in given else None
-        if latest is not None:
-            end = min(end or latest, latest)
-        if since is None:
-            times = [at for at in contents.captures["captured_at"].to_pylist() if end is None or at < end]
-            reach = _REACH.get(str(given.get("by", "day")), _REACH["day"])
-            since = min(max(times), end or max(times)) - reach if times else None
-        contents.refuse_damage(given.get("account"), since, end)
+        asked = values.get("account")
+        for account in sorted({damage.account for damage in contents.damage}):
+            if asked in (None, account):
+                contents.refuse_damage(account, *_needed(report, contents, account, values, latest))
         if warehouse.is_empty:
             at = "" if latest is None else " up to that time"
             raise LakeError(NO_CAPTURE.format(url=self._lake.url + at))
-        accounts = sorted(set(contents.captures["account"].to_pylist()))
-        if "account" in given and given["account"] not in accounts:
-            raise ReportError(f"no account {shown(given['account'])!r} in the lake; it holds {', '.join(accounts)}")
+        accounts = sorted(pc.unique(contents.captures["account"]).to_pylist())
+        if asked is not None and asked not in accounts:
+            raise ReportError(f"no account {shown(asked)!r} in the lake; it holds {', '.join(accounts)}")
 
     def _bound(self, report: Report, warehouse: Warehouse, given: dict[str, Any]) -> dict[str, Any]:
         values: dict[str, Any] = {**report.defaults, **given, "price": self._price}
@@ -198,8 +199,48 @@ class OpenLake:
             values["until"] = _end(values["until"], "until")
         if "by" in values and values["by"] not in PERIODS:
             raise ReportError(f"--by {shown(str(values['by']))!r}: expected one of {', '.join(PERIODS)}")
+        if values.get("since") and values.get("until") and values["since"] >= values["until"]:
+            raise ReportError("--since lies after --until, so nothing would be shown; swap them")
         values["per_region"] = values.get("per_region") is True
         return {name: values.get(name) for name in warehouse.parameters(report.sql)}
+
+
+def _needed(
+    report: Report, contents: Contents, account: str, values: dict[str, Any], latest: datetime | None
+) -> tuple[datetime | None, datetime | None]:
+    """Return the span of an account's captures that a report depends on: from here on, and before that end.
+
+    A capture lost before it is like one never made: the next one tells what changed.
+    """
+    since, until, by = (values.get(name) for name in ("since", "until", "by"))
+    end = None if latest is None else latest + _MOMENT
+    captures = contents.captures.filter(pc.equal(contents.captures["account"], account))
+    times = captures["captured_at"]
+    if end is not None:
+        times = times.filter(pc.less(times, pa.scalar(end, times.type)))
+    newest = pc.max(times).as_py()
+    if newest is None:
+        return since, end
+    if by is not None and until is not None:
+        whole = _period(until - _MOMENT, by, back=-1)
+        end = whole if end is None else min(end, whole)
+    last = newest if until is None else min(newest, until - _MOMENT)
+    if "since" not in report.parameters:
+        return newest, end
+    if since is None:
+        since = _period(last, by or "day", back=_SHOWN[by or "day"] - 1)
+    return (_period(since, by), end) if by is not None else (min(since, newest), end)
+
+
+def _period(moment: datetime, by: str, back: int = 0) -> datetime:
+    """Return the beginning of the period an instant lies in, or of the one so many before it."""
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if by == "month":
+        months = day.year * 12 + day.month - 1 - back
+        return day.replace(year=months // 12, month=months % 12 + 1, day=1)
+    if by == "week":
+        return day - timedelta(days=day.weekday(), weeks=back)
+    return day - timedelta(days=back)
 
 
 def _start(value: Any, option: str) -> datetime:
@@ -211,7 +252,7 @@ def _end(value: Any, option: str, *, is_instant_included: bool = False) -> datet
     end = _instant(value, option, end_of)
     is_instant = isinstance(value, datetime) or (isinstance(value, str) and end == parse_time(value))
     if is_instant_included:
-        return end if is_instant else end - timedelta(microseconds=1)
+        return end if is_instant else end - _MOMENT
     return end
 
 
@@ -232,6 +273,6 @@ def _matrix(long: pa.Table, coverage: pa.Table) -> pa.Table:
         key = (row["account"], row["type"], row["image_id"], row["name"])
         images.setdefault(key, set()).add(row["region"])
     columns = {name: [key[index] for key in images] for index, name in enumerate(long.column_names[:4])}
-    arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
-    arrays |= {region: pa.array([region in seen for seen in images.values()], pa.bool_()) for region in regions}
-    return pa.table(arrays)
+    arrays = [pa.array(values, pa.string()) for values in columns.values()]
+    arrays += [pa.array([region in seen for seen in images.values()], pa.bool_()) for region in regions]
+    return pa.Table.from_arrays(arrays, [*columns, *regions])

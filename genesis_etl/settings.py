@@ -16,12 +16,13 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from genesis_etl.errors import SettingsError
+from genesis_etl.text import Redactor, seen, shown
 from genesis_etl.times import parse_time
 
 DEFAULT_CONFIG: Final = Path("genesis-etl.toml")
@@ -32,7 +33,9 @@ AUTHS: Final = ("both", "x-auth-token", "bearer")
 
 _ACCOUNT_NAME = re.compile(r"[a-z0-9-]{1,63}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LOUD_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+_SHORTEST_TOKEN: Final = 6
 
 
 class Secret:
@@ -67,12 +70,15 @@ class Account:
     def token(self) -> Secret:
         """Return the token, trimmed; SettingsError where there is none or it cannot be sent in a header."""
         text = "" if self.secret is None else self.secret.reveal().strip()
+        # Someone may have put the token itself where the name of its variable belongs.
+        is_name = _LOUD_NAME.fullmatch(self.token_variable) is not None
+        variable = self.token_variable if is_name else "that its token_env names"
         if not text:
-            raise SettingsError(f"no token for account {self.name}: set the variable {self.token_variable}")
+            raise SettingsError(f"no token for account {self.name}: set the variable {variable}")
         if _TOKEN.fullmatch(text) is None:
             raise SettingsError(
-                f"the token in {self.token_variable} has a space, a line break or a character outside ASCII; "
-                "copy it again"
+                f"the token of account {self.name}, from the variable {variable}, has a space, a line break or "
+                "a character outside ASCII; copy it again"
             )
         return Secret(text)
 
@@ -107,6 +113,7 @@ class Settings:
 
         `config` must exist where it is given; without it `./genesis-etl.toml` is read if there is one.
         """
+        _check_keys(options, list(_READERS), "the options")
         environ = os.environ if environ is None else environ
         path = Path(config) if config is not None else DEFAULT_CONFIG
         toml = _read_toml(path, is_required=config is not None)
@@ -120,6 +127,8 @@ class Settings:
             ):
                 if raw is not None:
                     try:
+                        if source != variable and isinstance(read, _Number) and isinstance(raw, str):
+                            raise ValueError(f"expected a number, got {seen(raw)}")
                         values[name] = read(raw)
                     except ValueError as error:
                         raise SettingsError(f"{source}: {error}") from None
@@ -132,10 +141,16 @@ class Settings:
         known = {account.name: account for account in self.accounts}
         for name in names:
             if name not in known:
-                raise SettingsError(f"no account {name!r}; the settings name {', '.join(known)}")
+                raise SettingsError(f"no account {seen(name)}; the settings name {', '.join(known)}")
         if len(set(names)) != len(names):
             raise SettingsError("an account is named twice; name each once")
         return tuple(account for account in self.accounts if not names or account.name in names)
+
+
+def s3_endpoint(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the object store's URL where the environment names another than AWS."""
+    environ = os.environ if environ is None else environ
+    return environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None
 
 
 def _is_loopback(host: str) -> bool:
@@ -148,72 +163,86 @@ def _is_loopback(host: str) -> bool:
 
 
 def _text(raw: object) -> str:
-    if not isinstance(raw, str) or not raw.strip():
-        raise ValueError(f"expected a text, got {raw!r}")
+    if not isinstance(raw, str) or not raw.strip() or "\0" in raw:
+        raise ValueError(f"expected a text, got {seen(raw)}")
     return raw.strip()
 
 
 def _endpoint(raw: object) -> str:
+    # A refusal does not repeat the text, for it may hold a password, or be the token in the wrong variable.
     text = _text(raw).rstrip("/")
     try:
         url = urlsplit(text)
         host, _ = url.hostname, url.port
     except ValueError:
         raise ValueError("not a URL; it looks like " + DEFAULT_ENDPOINT) from None
-    # The text itself may hold a password, so a refusal does not repeat it.
-    if url.username is not None or url.password is not None:
+    if "@" in text:
         raise ValueError("a URL with a user or password in it; the token has its own variable")
-    if url.query or url.fragment or "?" in text or "#" in text:
+    if "?" in text or "#" in text:
         raise ValueError("a URL with a query or fragment; end it after the path, as in " + DEFAULT_ENDPOINT)
-    if url.scheme not in ("http", "https") or not host or any(c.isspace() or not c.isprintable() for c in text):
-        raise ValueError(f"{text[:80]!r} is not an http(s) URL; it looks like {DEFAULT_ENDPOINT}")
+    if "://" not in text:
+        raise ValueError("a URL without https:// before it; it looks like " + DEFAULT_ENDPOINT)
+    if url.scheme not in ("http", "https"):
+        raise ValueError(f"{shown(url.scheme, 20)}:// is not https://; it looks like {DEFAULT_ENDPOINT}")
+    if not host or any(c.isspace() or not c.isprintable() for c in text):
+        raise ValueError("a URL without a host or with blanks in it; it looks like " + DEFAULT_ENDPOINT)
     if url.scheme == "http" and not _is_loopback(host):
-        raise ValueError(f"http would show the token to everyone on the way to {host}; use https")
+        raise ValueError(f"http would show the token to everyone on the way to {shown(host)}; use https")
     return text
 
 
-def _number(raw: object, least: float, most: float) -> float:
-    try:
-        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-            raise ValueError
-        number = float(raw)
-    except ValueError:
-        raise ValueError(f"expected a number, got {raw!r}") from None
-    if not math.isfinite(number) or not least <= number <= most:
-        raise ValueError(f"expected a number from {least:g} to {most:g}, got {raw!r}")
-    return number
+@dataclass(frozen=True)
+class _Number:
+    """Reads a number within bounds; from a text in the environment, for there is nothing else."""
+
+    least: float
+    most: float
+    is_whole: bool = False
+
+    def __call__(self, raw: object) -> float | int:
+        kind = "a whole number" if self.is_whole else "a number"
+        try:
+            if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+                raise ValueError
+            number = float(raw)
+        except (ValueError, OverflowError):
+            raise ValueError(f"expected {kind}, got {seen(raw)}") from None
+        is_right = math.isfinite(number) and self.least <= number <= self.most
+        if not is_right or (self.is_whole and number != int(number)):
+            raise ValueError(f"expected {kind} from {self.least:g} to {self.most:g}, got {seen(raw)}")
+        return int(number) if self.is_whole else number
 
 
 def _regions(raw: object) -> tuple[str, ...]:
     names = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"expected region ids, got {raw!r}")
+        raise ValueError(f"expected region ids, got {seen(raw)}")
     return tuple(sorted({name.strip() for name in names if name.strip()}))
 
 
 def _auth(raw: object) -> str:
     if raw not in AUTHS:
-        raise ValueError(f"expected one of {', '.join(AUTHS)}, got {raw!r}")
+        raise ValueError(f"expected one of {', '.join(AUTHS)}, got {seen(raw)}")
     return str(raw)
 
 
 def _now(raw: object) -> datetime:
-    return parse_time(raw.isoformat() if isinstance(raw, datetime) else _text(raw))
+    return parse_time(raw.isoformat() if isinstance(raw, date) else _text(raw))
 
 
 _READERS: Final[dict[str, Callable[[object], Any]]] = {
     "endpoint": _endpoint,
     "auth": _auth,
     "lake": _text,
-    "rate": lambda raw: _number(raw, 0.01, 10_000),
+    "rate": _Number(0.01, 10_000),
     "regions": _regions,
-    "price_gib_month": lambda raw: _number(raw, 0, 1e9),
+    "price_gib_month": _Number(0, 1e9),
     "currency": _text,
     "now": _now,
-    "deadline": lambda raw: _number(raw, 0.01, 300),
-    "attempts": lambda raw: int(_number(raw, 1, 10)),
-    "backoff": lambda raw: _number(raw, 0, 2),
-    "capture_deadline": lambda raw: _number(raw, 0.1, 900),
+    "deadline": _Number(0.01, 300),
+    "attempts": _Number(1, 10, is_whole=True),
+    "backoff": _Number(0, 2),
+    "capture_deadline": _Number(0.1, 900),
 }
 
 
@@ -226,23 +255,33 @@ def variables() -> dict[str, str]:
     return {name: _variable(name) for name in _READERS}
 
 
+def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
+    """Return the text without the tokens of the environment: the last look at whatever is about to be shown."""
+    environ = os.environ if environ is None else environ
+    for token in {environ.get(variable, "").strip() for variable in TOKEN_VARIABLES}:
+        if len(token) >= _SHORTEST_TOKEN:
+            text = Redactor(token)(text)
+    return text
+
+
 def _check_keys(table: Mapping[str, Any], known: list[str], where: str) -> None:
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise SettingsError(f"unknown key {key!r} in {where}; {hint}")
+            raise SettingsError(f"unknown key {seen(key)} in {where}; {hint}")
 
 
 def _read_toml(path: Path, *, is_required: bool) -> dict[str, Any]:
     try:
-        toml = tomllib.loads(path.read_text(encoding="utf-8"))
+        toml = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         if is_required:
             raise SettingsError(f"no such file: {path}") from None
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"cannot read {path}: {error}") from None
+    _refuse_token(toml, str(path))
     _check_keys(toml, [*_READERS, "accounts"], str(path))
     return toml
 
@@ -256,13 +295,12 @@ def _accounts(toml: Mapping[str, Any], path: Path, endpoint: str, environ: Mappi
         return (Account(DEFAULT_ACCOUNT, endpoint, variable, _secret(environ, variable)),)
     accounts = []
     for name, table in tables.items():
-        where = f"[accounts.{name}] in {path}"
+        where = f"[accounts.{shown(name)}] in {path}"
         if _ACCOUNT_NAME.fullmatch(name) is None:
             raise SettingsError(f"{where}: a name is 1 to 63 of a-z, 0-9 and '-'")
         if not isinstance(table, dict):
             raise SettingsError(f"{where}: expected a table")
-        if "token" in table:
-            raise SettingsError(f'{where}: a token does not belong in a file; give token_env = "VARIABLE"')
+        _refuse_token(table, where)
         _check_keys(table, ["token_env", "endpoint"], where)
         named = table.get("token_env")
         if not isinstance(named, str) or _VARIABLE_NAME.fullmatch(named) is None:
@@ -273,6 +311,15 @@ def _accounts(toml: Mapping[str, Any], path: Path, endpoint: str, environ: Mappi
             raise SettingsError(f"{where}: endpoint: {error}") from None
         accounts.append(Account(name, own, named, _secret(environ, named)))
     return tuple(accounts)
+
+
+def _refuse_token(table: Mapping[str, Any], where: str) -> None:
+    for key in ("token", "api_key"):
+        if key in table:
+            raise SettingsError(
+                f"{key} in {where}: a token does not belong in a file; put it into a variable, "
+                'and the name of that into [accounts.NAME] as token_env = "VARIABLE"'
+            )
 
 
 def _secret(environ: Mapping[str, str], variable: str) -> Secret | None:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
-from genesis_etl.errors import LakeError
+from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.text import shown
 
 # The one form of a temporary name that neither DuckDB's nor pandas' globs match.
 TEMPORARY: Final = ".parquet.tmp"
+_TRIES: Final = 5
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ class Storage(Protocol):
 
 
 def open_storage(url: str) -> Storage:
-    """Return the storage behind a lake's URL."""
-    return LocalStorage(url.removeprefix("file://"))
+    """Return the storage behind a lake's URL; SettingsError for a kind that there is none for."""
+    path = url.removeprefix("file://")
+    if "://" in path:
+        raise SettingsError(f"no storage for {shown(url)}; a lake is a folder")
+    return LocalStorage(path)
 
 
 class LocalStorage:
@@ -81,9 +85,8 @@ class LocalStorage:
         final = self._root / path
         temporary = final.with_name(f".{final.stem}{TEMPORARY}")
         with _mapped("write", final):
-            final.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with open(temporary, "xb") as file:
+                with self._created(temporary) as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
@@ -99,12 +102,34 @@ class LocalStorage:
             except BaseException:
                 with contextlib.suppress(OSError):
                     temporary.unlink(missing_ok=True)
+                self._prune(final.parent)
                 raise
 
     def delete(self, path: str) -> None:
-        """Remove a file; nothing happens where it is gone already."""
-        with _mapped("delete", self._root / path):
-            (self._root / path).unlink(missing_ok=True)
+        """Remove a file and the folders that it leaves empty; nothing happens where it is gone already."""
+        file = self._root / path
+        with _mapped("delete", file):
+            file.unlink(missing_ok=True)
+        self._prune(file.parent)
+
+    def _created(self, file: Path) -> BinaryIO:
+        """Open a new file, and again where a neighbour has just removed the folder for being empty."""
+        for _ in range(_TRIES):
+            missing = [folder for folder in (file.parent, *file.parent.parents) if not folder.exists()]
+            with contextlib.suppress(FileNotFoundError):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                for folder in missing:
+                    _sync_folder(folder.parent)
+                return open(file, "xb")
+        return open(file, "xb")
+
+    def _prune(self, folder: Path) -> None:
+        """Remove a folder and those above it, below the lake's own, as far as they are empty."""
+        with contextlib.suppress(OSError):
+            while folder != self._root:
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rmdir()
+                folder = folder.parent
 
     def local(self, path: str, data: bytes | None = None) -> str:
         """Return a path of this machine under which the file can be opened."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from genesis_etl.errors import BadPage
-from genesis_etl.text import shown
+from genesis_etl.text import seen, shown
 from genesis_etl.times import parse_time
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ Items = Mapping[str, Item]
 SCHEMA_VERSION: Final = 1
 GIB: Final = 2**30
 _MOST_EXACT: Final = 2**53  # above it a double skips integers
+_GIVES_WAY = re.compile(r"(?:images\.)*snapshots")
 _DIGITS = re.compile(r"[0-9]{1,16}")
 _INSTANT: Final = pa.timestamp("us", tz="UTC")
 
@@ -176,8 +177,8 @@ class _Merge:
             if text not in known:
                 try:
                     known[text] = parse_time(text)
-                except ValueError as error:
-                    raise BadPage(f"the image {shown(id)}: {field}: {shown(str(error), 160)}") from None
+                except ValueError:
+                    raise BadPage(f"the image {shown(id)} has an unusable {field}: {seen(text)}") from None
         return [known[text] for text in texts]
 
     def regions(self) -> list[list[str | None]]:
@@ -255,8 +256,8 @@ class _Merge:
             return values
         for id, item, value in zip(self.ids, items, values, strict=True):
             if item is not _NOTHING and (type(value) not in kinds or (is_required and field not in item)):
-                seen = shown(repr(value)) if field in item else "missing"
-                raise BadPage(f"/{side}: the item {shown(id)} has an unusable {field}: {seen}")
+                what = seen(value) if field in item else "missing"
+                raise BadPage(f"/{side}: the item {shown(id)} has an unusable {field}: {what}")
         return values
 
 
@@ -268,16 +269,15 @@ def _gib(id: str, size: str | float) -> float:
     else:
         number = gib = size
     if not 0 <= number <= _MOST_EXACT:
-        raise BadPage(f"/snapshots: the item {shown(id)} has an unusable size: {shown(repr(size))}")
+        raise BadPage(f"/snapshots: the item {shown(id)} has an unusable size: {seen(size)}")
     return float(gib)
 
 
 def _extra(id: str, image: Item, snapshot: Item, of_image: set[str], of_snapshot: set[str]) -> str | None:
-    extra = {key: image[key] for key in of_image if key in image}
+    # A field of /images that is itself called `snapshots` gives way, so that no two things share a key.
+    extra = {f"images.{key}" if _GIVES_WAY.fullmatch(key) else key: image[key] for key in of_image if key in image}
     more = {key: snapshot[key] for key in of_snapshot if key in snapshot}
     if more:
-        if "snapshots" in extra:
-            extra["images.snapshots"] = extra.pop("snapshots")
         extra["snapshots"] = more
     if not extra:
         return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 
-_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _STAMP = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?",
     re.ASCII | re.IGNORECASE,
 )
+_LONGEST = timedelta(days=36_525)
 _DATE_LENGTH = len("2026-11-23")
 
 
@@ -19,7 +20,10 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write it as 30s, 45m, 2h or 7d")
-    return timedelta(**{_UNIT[match[2]]: int(match[1])})
+    duration = timedelta(**{_UNIT[match[2]]: int(match[1])})
+    if duration > _LONGEST:
+        raise ValueError(f"{text!r} is more than a century")
+    return duration
 
 
 def is_date(text: str) -> bool:

@@ -1,77 +1,150 @@
-"""Connections whose reads keep to a deadline for the whole attempt, and end when they are told to stop."""
+"""Connections that keep to one deadline for the whole attempt, and end soon when they are told to stop.
+
+requests' timeout is for each address and each single read, so a server that drips bytes holds a request for
+ever. Here connecting, the TLS handshake and every read get only what is left of the attempt their thread makes,
+and look up every quarter of a second. The bytes of an attempt are counted too, whatever HTTP makes of them.
+"""
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import socket
+import ssl
 import threading
 import time
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.wait import wait_for_write
 
-# requests' timeout is for each single read, so a server that drips bytes holds a request for ever.
-# Here every read of a connection gets only what is left of the attempt its thread is making.
-attempt = threading.local()
 CHUNK: Final = 2**16
-_SLICE: Final = 0.25  # how soon a waiting read notices that its client was stopped
+_SLICE: Final = 0.25  # how soon whatever waits notices that its client was stopped
 
 
-def time_left() -> float:
-    left = float(attempt.ends_at) - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the attempt's deadline has passed")
-    if attempt.stopped.is_set():
-        raise TimeoutError("stopped")
-    return left
+class TooMuch(OSError):
+    """The server sent more bytes than an answer may have."""
+
+
+class Attempt(threading.local):
+    """What the request of this thread may still take."""
+
+    ends_at = 0.0
+    bytes_left = 0
+    stopped = threading.Event()
+
+    def begin(self, seconds: float, most_bytes: int, stopped: threading.Event) -> None:
+        """Start the clock for one request."""
+        self.ends_at = time.monotonic() + seconds
+        self.bytes_left = most_bytes
+        self.stopped = stopped
+
+    def time_left(self) -> float:
+        """Return the seconds left; TimeoutError where there are none, or the client was stopped."""
+        left = self.ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the attempt's deadline has passed")
+        if self.stopped.is_set():
+            raise TimeoutError("stopped")
+        return left
+
+
+attempt = Attempt()
 
 
 class _TimedReader(io.RawIOBase):
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         # Holds the socket open when the connection lets go of it while the body is still being read.
-        self._holder = sock.makefile("rb", buffering=0)
+        self._holder = socket.socket.makefile(sock, "rb", buffering=0)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while True:
-            self._sock.settimeout(min(time_left(), _SLICE))
+            self._sock.settimeout(min(attempt.time_left(), _SLICE))
             try:
-                return self._sock.recv_into(buffer)
+                size = self._sock.recv_into(buffer)
             except TimeoutError:
                 continue
+            attempt.bytes_left -= size
+            if attempt.bytes_left < 0:
+                raise TooMuch("the answer does not end")
+            return size
 
     def close(self) -> None:
         self._holder.close()
         super().close()
 
 
-class _TimedSocket:
-    """A connected socket whose reader keeps to the attempt's deadline; all else is the socket's."""
+class _TimedSocket(socket.socket):
+    def makefile(self, *_: Any, **__: Any) -> Any:
+        return io.BufferedReader(_TimedReader(self), CHUNK)
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
 
-    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._sock), CHUNK)
+class _TimedTLS(ssl.SSLSocket):
+    def makefile(self, *_: Any, **__: Any) -> Any:
+        return io.BufferedReader(_TimedReader(self), CHUNK)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
+    def do_handshake(self, block: bool = False) -> None:
+        while True:
+            self.settimeout(min(attempt.time_left(), _SLICE))
+            try:
+                return super().do_handshake(block)
+            except TimeoutError:
+                continue
+
+
+def _connected(host: str, port: int, options: Any) -> socket.socket:
+    """Connect to the first address of a host that answers, each in its share of the time."""
+    addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    failure = OSError(f"no address of {host}")
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        share = attempt.time_left() / (len(addresses) - tried)
+        sock = _TimedSocket(family, kind, protocol)
+        try:
+            for option in options or ():
+                sock.setsockopt(*option)
+            _connect(sock, address, time.monotonic() + share)
+            sock.settimeout(attempt.time_left())
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise failure
+
+
+def _connect(sock: socket.socket, address: Any, ends_at: float) -> None:
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    if code in (errno.EINPROGRESS, errno.EWOULDBLOCK):
+        while not wait_for_write(sock, min(attempt.time_left(), _SLICE)):
+            if time.monotonic() >= ends_at:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 class _TimedHTTPConnection(HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.sock = cast("socket.socket", _TimedSocket(self.sock))
+    def _new_conn(self) -> socket.socket:
+        return _connected(self._dns_host, self.port, self.socket_options)
 
 
 class _TimedHTTPSConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connected(self._dns_host, self.port, self.socket_options)
+
     def connect(self) -> None:
+        if self.ssl_context is None:
+            self.ssl_context = create_urllib3_context()
+            self.ssl_context.sslsocket_class = _TimedTLS
         super().connect()
-        self.sock = cast("socket.socket", _TimedSocket(self.sock))
 
 
 class TimedHTTPPool(HTTPConnectionPool):

@@ -6,9 +6,10 @@ The only importer of `duckdb`. The connection lives in memory: there is no datab
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -23,9 +24,11 @@ from genesis_etl.table import IMAGES
 from genesis_etl.text import shown
 
 # In the order in which they are built; the first is a table, for all others start from it.
-VIEWS: Final = ("lake_captures", "lake_runs", "captures", "images", "image_regions", "image_history")
-_CALENDAR: Final = (date(1970, 1, 1), date(2100, 1, 1))
-_EXPLAIN = re.compile(r"\s*explain(?:\s+analyze)?(?:\s*\([^()]*\))?\s", re.IGNORECASE)
+VIEWS: Final = ("lake_captures", "lake_rows", "lake_runs", "captures", "images", "image_regions", "image_history")
+_EPOCH: Final = date(1970, 1, 1)
+CALENDAR: Final = (_EPOCH, date(2100, 1, 1))
+_GAP: Final = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_EXPLAIN = re.compile(rf"{_GAP}explain\b{_GAP}(analyze\b)?{_GAP}(\([a-z_, ]*\))?", re.IGNORECASE | re.DOTALL)
 
 
 @cache
@@ -51,18 +54,22 @@ class Warehouse:
         self._run("set timezone = 'UTC'")
         self._run("set python_enable_replacements = false")
         self._run("set autoinstall_known_extensions = false")
-        self._table("lake_commits", commits)
         self._table("lake_expected_regions", pa.table({"region": pa.array(regions, pa.string())}))
-        first, end = _CALENDAR
-        days = [first + timedelta(days=day) for day in range((end - first).days)]
-        self._table("lake_calendar", pa.table({"day": pa.array(days, pa.date32())}))
+        first, end = CALENDAR
+        days = range((first - _EPOCH).days, (end - _EPOCH).days)
+        self._table("lake_calendar", pa.table({"day": pa.array(days, pa.int32()).cast(pa.date32())}))
+        self._connection.register("lake_commits", commits)
         self._run(f"create table lake_captures as {view_sql('lake_captures')}")
-        paths = self._paths("select distinct path from lake_commits order by path")
+        self._connection.unregister("lake_commits")
+        paths = self._paths("select distinct path from lake_captures order by path")
         newest = self._paths("select distinct path from lake_captures where is_newest order by path")
-        self._files("lake_rows", paths)
+        single = self._paths("select path from lake_captures group by path having count(*) = 1 order by path")
+        self._files("lake_single_rows", single)
+        self._files("lake_many_rows", sorted(set(paths) - set(single)))
         self._files("lake_newest_rows", newest)
         for name in VIEWS[1:]:
             self._run(f"create view {name} as {view_sql(name)}")
+        self._files_open = paths
         self._lock(paths)
 
     def close(self) -> None:
@@ -71,7 +78,7 @@ class Warehouse:
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run one SELECT of ours and return its rows, exactly typed."""
-        with _mapped():
+        with _mapped(self._files_open):
             relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
             return relation.to_arrow_table()
 
@@ -83,23 +90,35 @@ class Warehouse:
 
     def sql(self, statement: str) -> pa.Table:
         """Run one SELECT or EXPLAIN of the user's; ReportError for anything else."""
-        with _mapped():
-            self._refuse_all_but_select(statement)
-            return self._connection.sql(statement).to_arrow_table()
+        with _mapped(self._files_open):
+            text = self._only_select(statement)
+            # A CTE may hold a DELETE, which parses as part of a SELECT.
+            self._connection.execute("begin transaction read only")
+            try:
+                return self._connection.sql(text).to_arrow_table()
+            finally:
+                self._connection.execute("rollback")
 
-    def _refuse_all_but_select(self, text: str) -> None:
-        statements = self._connection.extract_statements(text)
-        if len(statements) != 1:
-            raise ReportError(f"expected one statement, got {len(statements)}; separate commands run one each")
-        kind = statements[0].type.name
-        if kind == "EXPLAIN":
-            # EXPLAIN ANALYZE runs what it explains, so that has to be a SELECT too.
-            inner = _EXPLAIN.sub("", statements[0].query, count=1)
-            if inner != statements[0].query:
-                statements = self._connection.extract_statements(inner)
-                kind = statements[0].type.name if len(statements) == 1 else "EXPLAIN"
+    def _only_select(self, text: str) -> str:
+        """Return the text if it is one SELECT; for EXPLAIN one that explains no more than a SELECT."""
+        kind = self._kind(text)
+        explain = _EXPLAIN.match(text) if kind == "EXPLAIN" else None
+        if explain is not None:
+            inner = text[explain.end() :]
+            kind = self._kind(inner)
+            text = " ".join(["explain", *filter(None, explain.groups()), inner])
         if kind != "SELECT":
             raise ReportError(f"{kind} is refused; a lake is only read, with one SELECT or EXPLAIN")
+        return text
+
+    def _kind(self, text: str) -> str:
+        try:
+            kinds = [statement.type.name for statement in self._connection.extract_statements(text)]
+        except ValueError:  # a kind that DuckDB's Python does not know
+            return "this statement"
+        if len(kinds) != 1:
+            raise ReportError(f"expected one statement, got {len(kinds)}; separate commands run one each")
+        return str(kinds[0])
 
     def _run(self, sql: str) -> None:
         with _mapped():
@@ -120,7 +139,7 @@ class Warehouse:
             self._table(name, IMAGES.append(pa.field("path", pa.string())).empty_table())
             return
         with _mapped():
-            files = self._connection.read_parquet(paths, filename=True, union_by_name=True)
+            files = self._connection.read_parquet(paths, filename=True, union_by_name=True, hive_partitioning=False)
             files.project("* exclude (filename), filename as path").create_view(name)
 
     def _lock(self, paths: list[str]) -> None:
@@ -131,9 +150,15 @@ class Warehouse:
 
 
 @contextlib.contextmanager
-def _mapped() -> Iterator[None]:
+def _mapped(paths: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
+    except duckdb.PermissionException as error:
+        # Where a file is gone, DuckDB looks for a folder of its name, which it may not.
+        gone = next((path for path in paths if not os.path.exists(path)), None)
+        if gone is not None:
+            raise LakeError(f"cannot read the lake: {shown(gone, 300)} is gone") from error
+        raise ReportError(f"the statement failed: {_line(error)}") from error
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
         raise LakeError(f"cannot read the lake: {_line(error)}") from error
     except duckdb.Error as error:

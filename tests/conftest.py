@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from genesis_etl.errors import ExportFailed
+from genesis_etl.export import export
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 
@@ -43,3 +46,77 @@ def settings_for(sandbox: Sandbox, lake: Path | str = "lake", **changes: Any) ->
     account = Account(changes.pop("account", "default"), sandbox.endpoint, "GENESISCLOUD_TOKEN", Secret(token))
     defaults: dict[str, Any] = {"rate": 10_000.0, "backoff": 0.01, "deadline": 5.0, "now": sandbox.at}
     return Settings(accounts=(account,), lake=str(lake), **{**defaults, **changes})
+
+
+def some_images(count: int, **fields: Any) -> list[dict[str, Any]]:
+    """Return so many images of the oldest generation, `fields` set in each."""
+    return [
+        {
+            "id": f"{place:08}-0000-4000-8000-000000000000",
+            "name": f"image {place}",
+            "type": "base-os",
+            "regions": ["ARC-IS-HAF-1", "NORD-NO-KRS-1"],
+            "created_at": "2020-03-16T16:01:12.954Z",
+            **fields,
+        }
+        for place in range(count)
+    ]
+
+
+def some_snapshots(count: int, **fields: Any) -> list[dict[str, Any]]:
+    """Return so many snapshots of the newest generation, `fields` set in each."""
+    return [
+        {
+            "id": f"{place:08}-0000-4000-8000-00000000000f",
+            "name": f"snapshot {place}",
+            "region": "NORD-NO-KRS-1",
+            "size": 80,
+            "status": "created",
+            "created_at": "2025-03-16T16:01:12.954Z",
+            **fields,
+        }
+        for place in range(count)
+    ]
+
+
+def listing(images: int = 250, snapshots: int = 120) -> Callable[[str, datetime], list[dict[str, Any]]]:
+    """Return collections of so many entries, as a sandbox takes them."""
+    lists = {"images": some_images(images), "snapshots": some_snapshots(snapshots)}
+    return lambda name, at: lists[name]
+
+
+def files_of(folder: Path | str) -> dict[str, bytes]:
+    """Return every file below a folder with its bytes, whatever it is called."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def told(error: BaseException | None) -> str:
+    """Return everything that an error and what it came from can show: text, repr, arguments, traceback."""
+    texts = []
+    while error is not None:
+        texts += [str(error), repr(error), repr(error.args), *traceback.format_exception(error)]
+        error = error.__cause__ or error.__context__
+    return "\n".join(texts)
+
+
+def refused(settings: Settings, token: str, exit_code: int, *words: str, **options: Any) -> ExportFailed:
+    """Run an export that must fail, hold it against what follows every failure, and return its error.
+
+    The lake is byte for byte as it was; the token is in nothing said or written; the message is one line
+    with these words; the exit code is this one.
+    """
+    before = files_of(settings.lake)
+    said: list[str] = []
+    with pytest.raises(ExportFailed) as caught:
+        export(settings, notice=said.append, **options)
+    error = caught.value
+    assert files_of(settings.lake) == before
+    for artefact in (told(error), *map(told, error.failed.values()), *said, *map(str, before)):
+        assert token not in artefact
+    assert not any(token.encode() in data for data in before.values())
+    assert "\n" not in str(error)
+    assert len(str(error)) < 1000
+    assert error.exit_code == exit_code, str(error)
+    for word in words:
+        assert word in str(error)
+    return error

@@ -55,7 +55,7 @@ def snapshots(seed: int, minute: int) -> list[Snapshot]:
     return [
         _stand(plan, minute)
         for instance in instances(seed, minute - FORGOTTEN, minute)
-        for plan in _plans(seed, instance, minute)
+        for plan in _plans(instance, minute)
         if plan.taken <= minute < plan.ends
     ]
 
@@ -81,7 +81,7 @@ def _stand(plan: Plan, minute: int) -> Snapshot:
     )
 
 
-def _plans(seed: int, instance: Instance, minute: int) -> Iterator[Plan]:
+def _plans(instance: Instance, minute: int) -> Iterator[Plan]:
     if instance.role in NIGHTLY:
         yield from _nightly(instance, NIGHTLY[instance.role], minute)
     if instance.role in WEEKLY:

@@ -4,8 +4,8 @@
 -- parameter region: this region alone, as region rows
 -- parameter per_region = false: region rows instead of totals
 -- parameter type = snapshot: the type of image that is counted
--- parameter since: first period shown
--- parameter until: end of the periods shown
+-- parameter since: from here on; a period that overlaps the range is shown whole
+-- parameter until: up to this end; a period that overlaps the range is shown whole
 -- parameter by = day: length of a period, day, week (from Monday) or month
 -- parameter price: price of a GiB for a month
 -- column account: short name of the account
@@ -21,6 +21,7 @@
 -- column gib_net: change of gib_closing against the period before
 -- column cost_month: gib_closing at the price of a GiB-month; null without a price
 -- column basis: observed; gap, a period without a capture; created_at, before the first capture: a lower bound
+-- GiB are summed as decimals, so that no order of the rows changes a sum
 with accounts as (
     select
         account,
@@ -31,15 +32,13 @@ with accounts as (
     group by account
 ),
 
--- the runs of the images that count, in the scope that a row of the report has
-scoped as (
+-- the runs of the images that count
+counted as (
     select
         r.account,
-        case
-            when $per_region or cast($region as varchar) is not null then coalesce(r.region, '(none)')
-        end as region,
+        r.region,
         r.image_id,
-        r.size_gib,
+        cast(r.size_gib as decimal(38, 9)) as size_gib,
         r.created_at,
         r.first_n,
         r.last_n
@@ -48,6 +47,53 @@ scoped as (
         on a.account = r.account
     where r.type = $type
         and (cast($region as varchar) is null or coalesce(r.region, '(none)') = $region)
+),
+
+-- runs of one region never overlap, so their lengths tell whether they are one; most are
+spans as (
+    select
+        account,
+        region,
+        image_id,
+        size_gib,
+        min(case when first_n = 1 then created_at end) as created_at,
+        min(first_n) as first_n,
+        max(last_n) as last_n,
+        sum(last_n - first_n + 1) as captures
+    from counted
+    group by account, region, image_id, size_gib
+),
+
+broken as (
+    select distinct account, image_id from spans where captures <> last_n - first_n + 1
+),
+
+joined as (
+    select s.account, s.region, s.image_id, s.size_gib, s.created_at, s.first_n, s.last_n
+    from spans as s
+    left join broken as b
+        on b.account = s.account
+        and b.image_id = s.image_id
+    where b.image_id is null
+    union all
+    select c.account, c.region, c.image_id, c.size_gib, c.created_at, c.first_n, c.last_n
+    from counted as c
+    inner join broken as b
+        on b.account = c.account
+        and b.image_id = c.image_id
+),
+
+-- in the scope that a row of the report has
+scoped as (
+    select
+        account,
+        case when $per_region or cast($region as varchar) is not null then coalesce(region, '(none)') end as region,
+        image_id,
+        size_gib,
+        created_at,
+        first_n,
+        last_n
+    from joined
 ),
 
 sized_reach as (
@@ -121,13 +167,13 @@ presences as (
 ),
 
 came as (
-    select account, region, first_n as n, created_at, 1 as images, 0 as sized, cast(0 as double) as gib from presences
+    select account, region, first_n as n, created_at, 1 as images, 0 as sized, 0 as gib from presences
     union all
     select account, region, first_n, created_at, 0, 1, size_gib from sizes where size_gib is not null
 ),
 
 went as (
-    select account, region, last_n + 1 as n, 1 as images, 0 as sized, cast(0 as double) as gib from presences
+    select account, region, last_n + 1 as n, 1 as images, 0 as sized, 0 as gib from presences
     union all
     select account, region, last_n + 1, 0, 1, size_gib from sizes where size_gib is not null
 ),
@@ -265,8 +311,8 @@ sized_sums as (
     select
         *,
         case
-            when closing = 0 then cast(0 as double)
-            when sized_closing > 0 then round(gib_sum, 9)
+            when closing = 0 then cast(0 as decimal(38, 9))
+            when sized_closing > 0 then cast(gib_sum as decimal(38, 9))
         end as gib_closing
     from sums
 ),
@@ -290,9 +336,9 @@ select
     cast(closing as bigint) as closing,
     cast(created - deleted as bigint) as net,
     100.0 * cast(created - deleted as double) / cast(nullif(closing - created + deleted, 0) as double) as growth_pct,
-    gib_closing,
-    round(gib_closing - case when step = 1 then cast(0 as double) else gib_before end, 9) as gib_net,
-    gib_closing * cast($price as double) as cost_month,
+    cast(gib_closing as double) as gib_closing,
+    cast(gib_closing - case when step = 1 then cast(0 as decimal(38, 9)) else gib_before end as double) as gib_net,
+    cast(gib_closing as double) * cast($price as double) as cost_month,
     basis
 from steps
 where basis is not null

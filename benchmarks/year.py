@@ -1,0 +1,100 @@
+"""A year of hourly captures, as full copies: 5,000 images in 12,800 rows, 40 snapshots made and 35 deleted a day.
+
+python benchmarks/year.py LAKE [CAPTURES]      lands them through the package; some minutes for 8,760
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from genesis_etl.lake import Lake
+from genesis_etl.table import ROW
+
+ACCOUNT = "default"
+FIRST = datetime(2025, 1, 1, 0, 7, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+REGIONS = ("EUC-DE-MUC-1", "EUW-GB-MNC-1", "EUW-NL-AMS-1", "NA-CA-FTS-1", "NA-CA-MNZ-1", "NORD-NO-KRS-1")
+SHARED_IMAGES = 1_560  # each in every region; with the snapshots, one region each, about 12,800 rows
+SNAPSHOTS = 3_440
+MADE, DELETED = 40, 35  # a day
+
+
+def identity(name: str) -> str:
+    """Return the UUID of a thing, as hard to compress as the API's."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
+
+def row(number: int, kind: str, region: str, created_at: datetime) -> dict[str, Any]:
+    """Return a row with the columns of the lake."""
+    is_snapshot = kind == "snapshot"
+    return {
+        "image_id": identity(f"image {number}"),
+        "name": f"nightly-web-{number % 60:02}-{created_at:%Y-%m-%d}" if is_snapshot else f"Ubuntu build {number}",
+        "type": kind,
+        "region": region,
+        "created_at": created_at,
+        "updated_at": created_at,
+        "os_type": "linux",
+        "family": None if is_snapshot else "ubuntu",
+        "slug": None if is_snapshot else "ubuntu-22.04",
+        "versions": None if is_snapshot else ["v1"],
+        "size_gib": float(20 + number % 400) if is_snapshot else None,
+        "status": "created" if is_snapshot else None,
+        "source_instance_id": identity(f"instance {number % 60}") if is_snapshot else None,
+        "source_snapshot_id": None,
+        "extra": None,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Return rows as the columns of a capture."""
+    return pa.Table.from_pylist(rows, schema=ROW)
+
+
+def land_year(url: str, captures: int = 8_760) -> None:
+    """Land hourly captures of an account that makes and deletes snapshots every hour."""
+    chance = random.Random(1)
+    lake = Lake(url)
+    before = FIRST - timedelta(days=30)
+    shared = table([row(n, "cloud-image", region, before) for n in range(SHARED_IMAGES) for region in REGIONS])
+    living = [
+        row(n, "snapshot", chance.choice(REGIONS), before) for n in range(SHARED_IMAGES, SHARED_IMAGES + SNAPSHOTS)
+    ]
+    made = SHARED_IMAGES + SNAPSHOTS
+    moving = table(living)
+    for hour in range(captures):
+        at = FIRST + hour * HOUR
+        births = [*range(made, made + sum(chance.random() < MADE / 48 for _ in range(2)))]
+        made += len(births)
+        deaths = sum(chance.random() < DELETED / 48 for _ in range(2))
+        if births or deaths:
+            for _ in range(deaths):
+                del living[chance.randrange(len(living))]
+            living += [row(n, "snapshot", chance.choice(REGIONS), at - timedelta(minutes=11)) for n in births]
+            moving = table(living)
+        rows = pa.concat_tables([shared, moving]).combine_chunks()
+        count = SHARED_IMAGES + len(living)
+        lake.land(
+            rows,
+            account=ACCOUNT,
+            captured_at=at,
+            finished_at=at + timedelta(seconds=11),
+            images=count,
+            snapshots=len(living),
+            requests=101,
+            retries=0,
+            passes=2,
+            endpoint="https://api.genesiscloud.com/compute/v1",
+            etl_version="benchmark",
+            listed_snapshots=0,
+        )
+
+
+if __name__ == "__main__":
+    land_year(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 8_760)

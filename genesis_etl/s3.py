@@ -1,0 +1,86 @@
+"""A lake on an object store: every file is one upload, which appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pyarrow import fs
+
+from genesis_etl.errors import LakeError
+from genesis_etl.settings import s3_endpoint
+from genesis_etl.storage import Entry
+from genesis_etl.text import shown
+
+
+class S3Storage:
+    """A prefix of a bucket; credentials, region and endpoint come from the usual AWS environment.
+
+    Files never change under their name, so what was read once is kept in a temporary folder until the
+    process ends, and DuckDB reads it there.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._root = url.removeprefix("s3://").rstrip("/")
+        self._kept = tempfile.TemporaryDirectory(prefix="genesis-etl-")
+        with _mapped("open", url):
+            # Arrow reads the credentials and the region itself, but not the endpoint.
+            endpoint = urlsplit(s3_endpoint() or "")
+            override = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if endpoint.netloc else {}
+            self._files: Any = fs.S3FileSystem(**override)
+
+    def entries(self, below: str) -> list[Entry]:
+        """List every object below a prefix, by path; none where there is no such prefix."""
+        selector = fs.FileSelector(f"{self._root}/{below}", recursive=True, allow_not_found=True)
+        with _mapped("list", f"{self.url}/{below}"):
+            found = [info for info in self._files.get_file_info(selector) if info.type == fs.FileType.File]
+        start = len(self._root) + 1
+        return sorted(
+            (Entry(info.path[start:], info.size, info.mtime.timestamp()) for info in found),
+            key=lambda entry: entry.path,
+        )
+
+    def read(self, path: str) -> bytes:
+        """Return an object's bytes; FileNotFoundError where it is gone."""
+        with _mapped("read", f"{self.url}/{path}"), self._files.open_input_file(f"{self._root}/{path}") as file:
+            data: bytes = file.read()
+            return data
+
+    def write(self, path: str, data: bytes) -> None:
+        """Upload a new object; it is visible when the upload has been completed, never before."""
+        with _mapped("write", f"{self.url}/{path}"):
+            if self._files.get_file_info(f"{self._root}/{path}").type != fs.FileType.NotFound:
+                raise FileExistsError(17, "an object of this name is there already")
+            stream = self._files.open_output_stream(f"{self._root}/{path}")
+            stream.write(data)
+            stream.close()
+
+    def delete(self, path: str) -> None:
+        """Remove an object; nothing happens where it is gone already."""
+        with _mapped("delete", f"{self.url}/{path}"), contextlib.suppress(FileNotFoundError):
+            self._files.delete_file(f"{self._root}/{path}")
+
+    def local(self, path: str, data: bytes | None = None) -> str:
+        """Return a path of this machine under which the object can be opened."""
+        file = Path(self._kept.name) / path.replace("/", "_")
+        if not file.exists():
+            file.write_bytes(self.read(path) if data is None else data)
+        return str(file)
+
+
+@contextlib.contextmanager
+def _mapped(verb: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        if verb == "read":
+            raise
+        raise LakeError(f"cannot {verb} {shown(path, 300)}: it is gone") from None
+    except OSError as error:
+        reason = shown(" ".join(str(error).split()), 300)
+        raise LakeError(f"cannot {verb} {shown(path, 300)}: {reason}; see to the bucket and the AWS settings") from None

@@ -1,0 +1,205 @@
+"""Reads every file of a lake against its own name, its commit and its schema, and says what is wrong.
+
+file                       account  status   detail
+captures/default           default  ok       120 captures in 120 commits, 120 images files, 482133 bytes, all whole
+images/default/2026/2026…  default  damaged  its bytes are not those its name tells of
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from genesis_etl.errors import LakeError
+from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Commit, Lake, file_name, parse_commit
+from genesis_etl.storage import TEMPORARY, Entry
+from genesis_etl.table import IMAGES
+from genesis_etl.text import shown
+
+# `orphan` and `stray` are notes: no table reads such a file.
+FAILURES: Final = frozenset(("damaged", "missing", "newer"))
+SCHEMA: Final = pa.schema([(name, pa.string()) for name in ("file", "account", "status", "detail")])
+
+
+class Finding(NamedTuple):
+    """A row of the answer: a file, or for `ok` all whole files of an account."""
+
+    file: str
+    account: str | None
+    status: str
+    detail: str
+
+
+def verify(url: str) -> pa.Table:
+    """Read every file of a lake; return one row per account whose files are whole (`ok`), one per other file.
+
+    `damaged`, `missing` and `newer` are failures; `orphan` (an images file that no commit names, older than an
+    hour) and `stray` (a file that is not the lake's) are notes. LakeError for a lake that holds nothing.
+    """
+    lake = Lake(url)
+    findings = _Findings(lake)
+    rows = findings.found()
+    if not findings.is_anything:
+        raise LakeError(NO_CAPTURE.format(url=url))
+    return pa.Table.from_pylist([row._asdict() for row in rows], schema=SCHEMA)
+
+
+def has_failed(rows: pa.Table) -> bool:
+    """Tell whether `verify` found a failure rather than notes."""
+    return not FAILURES.isdisjoint(rows["status"].to_pylist())
+
+
+class _Findings:
+    """What a walk over a lake's files has found so far."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._images = lake.files("images")
+        # Listed later, so that a landing under way shows as an images file without a commit, never the reverse.
+        self._commits = lake.files("captures")
+        self.is_anything = any(file_name(entry.path) for entry in self._commits)
+
+    def found(self) -> list[Finding]:
+        """Return the findings: per account those that are whole, then the rest by path."""
+        commits: list[Commit] = []
+        rows: list[Finding] = []
+        for entry in self._commits:
+            result = self._commit(entry)
+            if isinstance(result, Commit):
+                commits.append(result)
+            elif result is not None:
+                rows.append(result)
+        by_file = defaultdict(list)
+        for commit in commits:
+            by_file[commit.file].append(commit)
+        spoilt = {match["name"] for row in rows if row.status != "stray" and (match := file_name(row.file))}
+        sizes: dict[str, int] = {}
+        for entry in self._images:
+            finding = self._image(entry, by_file.pop(entry.path, []), spoilt)
+            if finding is not None:
+                rows.append(finding)
+            else:
+                sizes[entry.path] = entry.size
+        for path, lost in by_file.items():
+            rows += self._missing(path, lost)
+        return [*self._whole(commits, sizes), *sorted(rows)]
+
+    def _commit(self, entry: Entry) -> Commit | Finding | None:
+        if file_name(entry.path) is None:
+            return self._stray(entry)
+        try:
+            return parse_commit(entry.path, self._lake.read(entry.path))
+        except FileNotFoundError:
+            return None  # swept since it was listed
+        except LakeError as error:
+            status = "newer" if "schema version" in str(error) else "damaged"
+            return Finding(entry.path, _account(entry.path), status, str(error))
+        except ValueError as error:
+            return Finding(entry.path, _account(entry.path), "damaged", str(error))
+
+    def _image(self, entry: Entry, commits: list[Commit], spoilt: set[str]) -> Finding | None:
+        match = file_name(entry.path)
+        if match is None:
+            return self._stray(entry)
+        try:
+            data = self._lake.read(entry.path)
+        except FileNotFoundError:
+            return None
+        except LakeError as error:
+            return Finding(entry.path, match["account"], "damaged", str(error))
+        wrong = next(_wrong(data, match["hash"], match["account"], commits), None)
+        if wrong is not None:
+            return Finding(entry.path, match["account"], "damaged", wrong)
+        if not commits and match["name"] not in spoilt and _age(entry) > ORPHAN_AGE.total_seconds():
+            detail = "no commit names it: a landing that was cut off; it harms nothing"
+            return Finding(entry.path, match["account"], "orphan", detail)
+        return None
+
+    def _missing(self, path: str, commits: list[Commit]) -> Iterator[Finding]:
+        """Look again for an images file that was not listed: it may have come, or its commits have gone."""
+        for commit in commits:
+            try:
+                self._lake.read(commit.path)
+            except FileNotFoundError:
+                continue
+            try:
+                wrong = next(_wrong(self._lake.read(path), "", commit.account, [commit]), None)
+            except FileNotFoundError:
+                yield Finding(path, commit.account, "missing", f"the commit {commit.path} needs it; restore it")
+            else:
+                if wrong is not None:
+                    yield Finding(path, commit.account, "damaged", wrong)
+
+    def _stray(self, entry: Entry) -> Finding | None:
+        if entry.path.endswith(TEMPORARY):
+            if _age(entry) <= ORPHAN_AGE.total_seconds():
+                return None
+            return Finding(entry.path, None, "stray", "left by a run that was killed; the next landing removes it")
+        detail = "not a file of the lake; no table reads it"
+        if entry.path.endswith(".parquet"):
+            try:
+                pq.read_schema(io.BytesIO(self._lake.read(entry.path)))
+            except FileNotFoundError:
+                return None
+            except (pa.ArrowException, LakeError, OSError, ValueError) as error:
+                detail += f", but pandas and a glob would fail on it: {shown(str(error))}"
+        return Finding(entry.path, None, "stray", detail)
+
+    def _whole(self, commits: list[Commit], sizes: dict[str, int]) -> Iterator[Finding]:
+        for account in sorted({commit.account for commit in commits}):
+            mine = [commit for commit in commits if commit.account == account and commit.file in sizes]
+            captures = len({id for commit in mine for id in commit.capture_ids})
+            files = {commit.file for commit in mine}
+            size = sum(sizes[file] for file in files)
+            yield Finding(
+                f"captures/{account}",
+                account,
+                "ok",
+                f"{captures} captures in {len(mine)} commits, {len(files)} images files, {size} bytes, all whole",
+            )
+
+
+def _wrong(data: bytes, name: str, account: str, commits: list[Commit]) -> Iterator[str]:
+    """Yield what is wrong with an images file, the gravest first."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    if not sha256.startswith(name):
+        yield "its bytes are not those its name tells of"
+    for commit in commits:
+        if sha256 != commit.sha256:
+            yield f"its sha256 is not the one in {commit.path}"
+    try:
+        rows = pq.read_table(io.BytesIO(data)).select(IMAGES.names).cast(IMAGES)
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
+        yield f"it cannot be read as rows of images: {shown(str(error))}"
+        return
+    if set(pc.unique(rows["account"]).to_pylist()) - {account}:
+        yield "it holds rows of another account"
+    first, last = (np.sort(_micros(rows[name])) for name in ("first_seen", "last_seen"))
+    for commit in commits:
+        at = _micros(commit.captures["captured_at"])
+        counted = np.searchsorted(first, at, "right") - np.searchsorted(last, at, "left")
+        if (counted != commit.captures["rows"].to_numpy()).any():
+            yield f"it holds other numbers of rows than {commit.path} says"
+
+
+def _micros(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    instants: np.ndarray[tuple[int], np.dtype[np.int64]] = column.cast(pa.int64()).to_numpy()
+    return instants
+
+
+def _account(path: str) -> str | None:
+    match = file_name(path)
+    return None if match is None else match["account"]
+
+
+def _age(entry: Entry) -> float:
+    return time.time() - entry.written_at

@@ -1,0 +1,335 @@
+"""The verified read: how many requests it costs, and what it does with a list that moves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from genesis_etl.api import Client
+from genesis_etl.capture import Reading, read_account
+from genesis_etl.errors import BadPage, CaptureError, CollectionRefused, ListMoved
+from genesis_etl.page import Page
+from genesis_etl.sandbox import Fault, Sandbox
+from tests.conftest import export, listing, refused, settings_for, some_images, some_snapshots
+
+Item = dict[str, Any]
+Change = Callable[[list[Item]], list[Item]]
+
+
+def read(sandbox: Sandbox, **options: Any) -> tuple[Reading, Client]:
+    """Read a sandbox's account, and return the client that counted."""
+    settings = settings_for(sandbox)
+    with Client(settings.accounts[0], settings) as client:
+        return read_account(client, **options), client
+
+
+def pages_of(count: int) -> int:
+    """Return the requests that a still collection of so many items costs."""
+    return 1 if count <= 100 else 2 * -(-count // 100)
+
+
+@pytest.mark.parametrize("images", [0, 1, 99, 100, 101, 200, 201, 250])
+@pytest.mark.parametrize("snapshots", [0, 100, 101, 250])
+def test_requests_of_a_still_account(serve: Callable[..., Sandbox], images: int, snapshots: int) -> None:
+    """A collection that fits its first answer costs 1 request, a larger one twice its pages."""
+    sandbox = serve(collections=listing(images, snapshots))
+    reading, client = read(sandbox)
+    assert (len(reading.images), len(reading.snapshots or {})) == (images, snapshots)
+    assert client.requests == len(sandbox.requests) == pages_of(images) + pages_of(snapshots)
+    assert client.retries == 0
+    assert reading.passes == (2 if max(images, snapshots) > 100 else 1)
+    assert [request.status for request in sandbox.requests] == [200] * client.requests
+
+
+@pytest.mark.parametrize("count", [1, 100, 101, 250])
+def test_requests_where_images_list_the_snapshots(serve: Callable[..., Sandbox], count: int) -> None:
+    """Snapshots that stand in both collections cost no request more while they agree."""
+    snapshots = some_snapshots(count)
+    images = [{**item, "type": "snapshot", "regions": [item["region"]]} for item in snapshots]
+    sandbox = serve(collections=lambda name, at: images if name == "images" else snapshots)
+    reading, client = read(sandbox)
+    assert client.requests == 2 * pages_of(count)
+    assert reading.listed_snapshots == count
+
+
+def moving(serve: Callable[..., Sandbox], items: list[Item], change: Change, after: int) -> tuple[Sandbox, list[Item]]:
+    """Serve these images, changed once after so many requests; return the sandbox and what they become."""
+    changed = change(list(items))
+    asked = 0
+    lock = threading.Lock()
+
+    def collections(name: str, at: Any) -> list[Item]:
+        nonlocal asked
+        if name == "snapshots":
+            return []
+        with lock:
+            asked += 1
+            return items if asked <= after else changed
+
+    return serve(collections=collections), changed
+
+
+def _inserted(number: int) -> list[Item]:
+    return [{**item, "id": f"new-{item['id']}"} for item in some_images(number)]
+
+
+CHANGES: dict[str, Change] = {
+    "1 deleted": lambda items: items[1:],
+    "10 deleted": lambda items: items[10:],
+    "1 on top": lambda items: _inserted(1) + items,
+    "60 on top": lambda items: _inserted(60) + items,
+    "1 swapped": lambda items: items[1:] + _inserted(1),
+    "30 swapped": lambda items: items[30:] + _inserted(30),
+    "resorted": lambda items: items[::-1],
+    "renamed": lambda items: [*items[:150], {**items[150], "name": "another"}, *items[151:]],
+    "all gone": lambda items: [],
+    "one page left": lambda items: items[:100],
+    "tenfold": lambda items: items + _inserted(2000),
+    "1 becomes 1.0": lambda items: [{**items[0], "odd": 1.0}, *items[1:]],
+}
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_a_list_that_moves_once_is_read_exactly(serve: Callable[..., Sandbox], change: str, after: int) -> None:
+    """Whatever moved between two pages, a state that stood is read: the later one, unless all was read before."""
+    items = [{**item, "odd": 1} for item in some_images(250)]
+    sandbox, changed = moving(serve, items, CHANGES[change], after)
+    reading, client = read(sandbox)
+    # 1 and 1.0 are the same to Python, but not in text.
+    states = [{item["id"]: repr(item) for item in state} for state in (changed, items)]
+    assert {id: repr(item) for id, item in reading.images.items()} in states[: 1 if after <= 3 else 2]
+    assert 2 <= reading.passes <= 4
+    assert client.requests == len(sandbox.requests)
+
+
+def never_still(serve: Callable[..., Sandbox], move: Callable[[int, list[Item]], list[Item]]) -> Sandbox:
+    """Serve images that are others at every request."""
+    items = some_images(250)
+    asked = 0
+    lock = threading.Lock()
+
+    def collections(name: str, at: Any) -> list[Item]:
+        nonlocal asked
+        if name == "snapshots":
+            return []
+        with lock:
+            asked += 1
+            return move(asked, items)
+
+    return serve(collections=collections)
+
+
+@pytest.mark.parametrize(
+    ("move", "words"),
+    [
+        (lambda asked, items: items[asked:], "total_count went from"),
+        (lambda asked, items: [{**item, "name": f"{asked}"} for item in items], "250 changed"),
+        (lambda asked, items: items[asked:] + _inserted(asked), ""),
+    ],
+)
+def test_never_still(serve: Callable[..., Sandbox], move: Any, words: str) -> None:
+    """A list that never holds still is given up after five passes, with what kept moving."""
+    sandbox = never_still(serve, lambda asked, items: items)
+    export(settings_for(sandbox))
+    moving = never_still(serve, move)
+    error = refused(settings_for(moving), moving.token, 5, "/images did not hold still in 5 passes: ", words)
+    assert isinstance(error.failed["default"], ListMoved)
+    assert "nothing was written" in str(error)
+    assert len(moving.requests) <= 5 * 3 + 5
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("patch", "images", 2, patch=lambda page: page | {"images": []}),
+        Fault("patch", "images", 2, patch=lambda page: page | {"images": page["images"][:-1]}),
+        Fault("patch", "images", 3, patch=lambda page: page | {"images": page["images"] + _inserted(1)}),
+        Fault("patch", "images", 2, patch=lambda page: page | {"images": some_images(1) + page["images"][1:]}),
+        Fault("field", "images", 2, name="total_count", value=251),
+        Fault("field", "images", 1, name="total_count", value=251),
+        Fault("field", "images", 1, name="total_count", value=249),
+        Fault("field", "images", 1, name="total_count", value=10**400),
+        Fault("field", "images", 1, name="total_count", value=0),
+    ],
+    ids=lambda fault: f"{fault.kind}-page-{fault.page}-{str(fault.options.get('value'))[:9]}",
+)
+@pytest.mark.parametrize("times", [1, 0])
+def test_pages_that_contradict_each_other(serve: Callable[..., Sandbox], fault: Fault, times: int) -> None:
+    """A short, empty, overlapping page or another total makes a pass disagree: once is healed, for ever is 5."""
+    sandbox = serve(collections=listing(250, 0))
+    sandbox.faults.append(Fault(fault.kind, fault.collection, fault.page, times=times, **fault.options))
+    if times:
+        reading, _ = read(sandbox)
+        assert len(reading.images) == 250
+        assert reading.passes == 3
+    else:
+        refused(settings_for(sandbox), sandbox.token, 5, "/images did not hold still in 5 passes")
+
+
+@pytest.mark.parametrize("echo", [True, False])
+@pytest.mark.parametrize("cap", [1, 10, 33, 99])
+def test_a_server_that_caps_its_pages(serve: Callable[..., Sandbox], cap: int, echo: bool) -> None:
+    """Pages shorter than asked for are followed to the end, whether the server says so or not."""
+    count = min(120, 20 * cap)
+    sandbox = serve(collections=listing(count, 3))
+    sandbox.faults.append(Fault("cap", times=0, cap=cap, echo=echo))
+    reading, client = read(sandbox)
+    assert len(reading.images) == count
+    assert client.requests == 2 * -(-count // cap) + (1 if cap >= 3 else 6)
+
+
+def test_a_server_that_ignores_per_page(serve: Callable[..., Sandbox]) -> None:
+    """One answer that holds more than was asked for, and everything, is one state."""
+    sandbox = serve(collections=listing(250, 0))
+    sandbox.faults.append(Fault("patch", "images", times=0, patch=lambda page: page | {"images": some_images(250)}))
+    reading, client = read(sandbox)
+    assert (len(reading.images), client.requests) == (250, 2)
+
+
+def both(serve: Callable[..., Sandbox], count: int, late: int) -> Sandbox:
+    """Serve snapshots in both collections, one more of them in /images from the start, in /snapshots `late`."""
+    snapshots = some_snapshots(count + 1)
+    images = [{**item, "type": "snapshot", "regions": [item["region"]]} for item in snapshots]
+    asked = 0
+
+    def collections(name: str, at: Any) -> list[Item]:
+        nonlocal asked
+        if name == "images":
+            return images
+        asked += 1
+        return snapshots[:count] if asked <= late else snapshots
+
+    return serve(collections=collections)
+
+
+def test_collections_that_differ_are_read_again(serve: Callable[..., Sandbox]) -> None:
+    """A snapshot made between the two reads is found by reading both again."""
+    reading, client = read(both(serve, 40, late=2))
+    assert reading.images.keys() == (reading.snapshots or {}).keys()
+    assert (len(reading.images), reading.passes, client.requests) == (41, 3, 6)
+
+
+@pytest.mark.parametrize("count", [40, 150])
+def test_collections_that_never_agree(serve: Callable[..., Sandbox], count: int) -> None:
+    """Where /images keeps listing other snapshots than /snapshots, the capture fails within five passes."""
+    sandbox = both(serve, count, late=10**9)
+    refused(settings_for(sandbox), sandbox.token, 5, "in 5 passes: /images and /snapshots differed by 1 snapshots")
+    assert len(sandbox.requests) <= 10 * -(-count // 100)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_snapshots_that_may_not_be_read(serve: Callable[..., Sandbox], status: int) -> None:
+    """A refused /snapshots leaves them None and says why; where they must be had it raises."""
+    sandbox = serve(collections=listing())
+    sandbox.faults.append(Fault("status", "snapshots", times=0, status=status))
+    reading, _ = read(sandbox)
+    assert reading.snapshots is None
+    assert f"GET /snapshots page 1, attempt 1 of 4: {status}" in (reading.refusal or "")
+    with pytest.raises(CollectionRefused):
+        read(sandbox, must_have_snapshots=True)
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(403, 3), (404, 5)])
+@pytest.mark.parametrize("page", [1, 2])
+def test_snapshots_that_are_refused_half_way(
+    serve: Callable[..., Sandbox], status: int, exit_code: int, page: int
+) -> None:
+    """A refusal after a part of /snapshots was read is a failure: this account may see them."""
+    sandbox = serve(collections=listing())
+    sandbox.faults.append(Fault("status", "snapshots", page, times=0, skip=1, status=status))
+    refused(settings_for(sandbox), sandbox.token, exit_code, f"GET /snapshots page {page}, ", str(status), "try again")
+
+
+def test_without_snapshots(serve: Callable[..., Sandbox]) -> None:
+    """Where they are not wanted, /snapshots is not asked for."""
+    sandbox = serve(collections=listing())
+    reading, _ = read(sandbox, with_snapshots=False)
+    assert (reading.snapshots, reading.refusal) == (None, None)
+    assert not [request for request in sandbox.requests if request.path.endswith("/snapshots")]
+
+
+def test_the_progress_counts_every_page(serve: Callable[..., Sandbox]) -> None:
+    """The progress is told of each page as it comes: how many of how many, in which pass."""
+    seen: list[tuple[str, int, int, int]] = []
+    read(serve(collections=listing(250, 1)), progress=lambda *step: seen.append(step))
+    assert seen == [("images", done, 3, turn) for turn in (1, 2) for done in (1, 2, 3)] + [("snapshots", 1, 1, 1)]
+
+
+class Overlapping:
+    """Pages that note which pass was under way when another began."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.overlaps: list[int] = []
+        self.passes = 0
+        self._lock = threading.Lock()
+
+    def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
+        with self._lock:
+            if number == 1:
+                self.passes += 1
+                self.overlaps.append(self.running)
+            self.running += 1
+        if number > 1:
+            threading.Event().wait(0.02)
+        with self._lock:
+            self.running -= 1
+        items = some_images(500)[(number - 1) * 100 : number * 100] if collection == "images" else []
+        total = 0 if collection == "snapshots" else 500 + (number == 2 and self.passes < 3)
+        return Page(collection, number, items, total, 100, b"")
+
+    def stop(self) -> None:
+        """Nothing waits here."""
+
+
+def test_a_pass_begins_after_the_one_before_has_ended() -> None:
+    """No request of a pass that was given up reaches into the next one."""
+    pages = Overlapping()
+    assert len(read_account(pages).images) == 500
+    assert pages.overlaps == [0] * len(pages.overlaps)
+    assert pages.passes == 5
+
+
+def test_an_item_too_deep_to_compare_is_refused() -> None:
+    """An item that differs somewhere below a thousand brackets ends with 5, not with a traceback."""
+
+    class Deep:
+        passes = 0
+
+        def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
+            self.passes += number == 1
+            deep: Any = self.passes
+            for _ in range(5000):
+                deep = [deep]
+            items = [{**item, "deep": deep} for item in some_images(200)[(number - 1) * 100 : number * 100]]
+            return Page(collection, number, items, 200, 100, b"")
+
+        def stop(self) -> None:
+            """Nothing waits here."""
+
+    with pytest.raises(CaptureError, match="00000000-0000-4000-8000-000000000000 is nested too deep to be compared"):
+        read_account(Deep())
+
+
+def test_an_error_stops_what_is_under_way() -> None:
+    """A page that fails for good stops the client, so that no other page is waited for."""
+
+    class Failing:
+        is_stopped = False
+
+        def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
+            if number == 1:
+                return Page(collection, 1, some_images(100), 500, 100, b"")
+            raise BadPage("no")
+
+        def stop(self) -> None:
+            self.is_stopped = True
+
+    pages = Failing()
+    with pytest.raises(BadPage):
+        read_account(pages)
+    assert pages.is_stopped

@@ -1,0 +1,388 @@
+"""Compaction: the same answers before, during and after, whatever it meets and wherever it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from genesis_etl.compact import Folding, compact
+from genesis_etl.errors import LakeError
+from genesis_etl.lake import Lake, is_fold
+from genesis_etl.reports import open_lake
+from tests.histories import Row, at, fold, land, land_all, row, rows, snapshot_of
+
+NOW = at("2026-11-23 12:00")
+NOTHING = timedelta(0)
+STATEMENTS = {
+    "history": "select * from image_history order by all",
+    "regions": "select * from image_regions order by all",
+    "images": "select * from images order by all",
+    "captures": "select * exclude (file, sha256) from captures order by all",
+}
+REPORTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("snapshot-growth", {}),
+    ("snapshot-growth", {"by": "week", "per_region": True, "since": "2025-12-01"}),
+    ("region-coverage", {}),
+)
+
+
+def answers(url: str) -> dict[str, pa.Table]:
+    """Return what every table and report tells of a lake."""
+    lake = open_lake(url)
+    told = {name: lake.sql_rows(statement) for name, statement in STATEMENTS.items()}
+    return told | {f"{name} {options}": lake.report_rows(name, **options) for name, options in REPORTS}
+
+
+def images_files(url: str) -> list[str]:
+    return [entry.path for entry in Lake(url).files("images")]
+
+
+HISTORY: dict[str, list[Row]] = {
+    "2025-12-31 12:00": rows("a", "b"),
+    "2026-11-01 12:00": rows("a", "b", "c"),
+    "2026-11-02 12:00": rows("a", "c"),
+    "2026-11-03 12:00": [*rows("a", "b"), row("c", name="renamed")],
+    "2026-11-22 12:00": [*rows("a", "b"), row("c", name="renamed")],
+    "2026-11-23 11:00": rows("a"),
+}
+
+
+def test_finished_days_fold_into_one_file_per_year() -> None:
+    """A file a year holds the finished days as runs, the day that is not over stays raw, answers stay the same."""
+    land_all(Lake("lake"), HISTORY)
+    before = answers("lake")
+    done = compact(Lake("lake"), grace=NOTHING, now=NOW)
+    assert answers("lake") == before
+    assert [(each.account, each.year, each.captures, each.removed) for each in done] == [
+        ("default", 2025, 0, 0),
+        ("default", 2026, 4, 8),
+    ]
+    assert sorted(map(is_fold, images_files("lake"))) == [False, False, True]
+    runs = Lake("lake").rows(next(path for path in images_files("lake") if is_fold(path)))
+    assert runs.select(["image_id", "name", "first_seen", "last_seen"]).to_pylist() == [
+        {"image_id": "a", "name": "a", "first_seen": at("2026-11-01 12:00"), "last_seen": at("2026-11-22 12:00")},
+        {"image_id": "b", "name": "b", "first_seen": at("2026-11-01 12:00"), "last_seen": at("2026-11-01 12:00")},
+        {"image_id": "b", "name": "b", "first_seen": at("2026-11-03 12:00"), "last_seen": at("2026-11-22 12:00")},
+        {"image_id": "c", "name": "c", "first_seen": at("2026-11-01 12:00"), "last_seen": at("2026-11-02 12:00")},
+        {"image_id": "c", "name": "renamed", "first_seen": at("2026-11-03 12:00"), "last_seen": at("2026-11-22 12:00")},
+    ]
+
+
+def test_a_day_is_finished_half_an_hour_after_its_end() -> None:
+    """At 00:29 yesterday's captures stay raw, at 00:30 they are folded."""
+    land_all(
+        Lake("lake"), {"2026-11-21 12:00": rows("a"), "2026-11-22 12:00": rows("a"), "2026-11-22 13:00": rows("a")}
+    )
+    (early,) = compact(Lake("lake"), now=at("2026-11-23 00:29"))
+    (late,) = compact(Lake("lake"), now=at("2026-11-23 00:30"))
+    assert (early.captures, late.captures) == (0, 3)
+
+
+def test_compaction_is_idempotent() -> None:
+    """A second run writes and removes nothing."""
+    land_all(Lake("lake"), HISTORY)
+    compact(Lake("lake"), now=NOW)
+    files = snapshot_of("lake")
+    again = compact(Lake("lake"), now=NOW)
+    assert snapshot_of("lake") == files
+    assert [(each.captures, each.removed) for each in again] == [(0, 0), (0, 0)]
+    assert all(each.files_before == each.files_after and each.bytes_before == each.bytes_after for each in again)
+
+
+def test_what_was_replaced_goes_after_the_grace_period() -> None:
+    """Raw captures stay for seven days after the first fold that holds them, however often that is folded again."""
+    lake = Lake("lake")
+    start = at("2026-11-01 12:00")
+    for day in range(12):
+        land(lake, start + timedelta(days=day), rows("a", f"day{day}"))
+        compact(lake, now=start + timedelta(days=day, hours=13))
+        raw = sorted(path for path in images_files("lake") if not is_fold(path))
+        assert len(raw) == (day + 1 if day < 8 else 7)
+    assert sum(map(is_fold, images_files("lake"))) == 8
+
+
+def test_a_late_capture_of_a_folded_day_counts_at_once() -> None:
+    """A capture that lands in a folded day breaks runs before the next fold, and that fold tells the same."""
+    lake = Lake("lake")
+    land_all(lake, {"2026-11-01 10:00": rows("a"), "2026-11-01 14:00": rows("a")})
+    compact(lake, grace=NOTHING, now=NOW)
+    land(lake, at("2026-11-01 12:00"), rows("b"))
+    before = answers("lake")
+    assert before["history"]["first_seen"].to_pylist() == [
+        at("2026-11-01 10:00"),
+        at("2026-11-01 12:00"),
+        at("2026-11-01 14:00"),
+    ]
+    compact(lake, grace=NOTHING, now=NOW)
+    assert answers("lake") == before
+    assert len(images_files("lake")) == 1
+
+
+def test_captures_of_one_instant_stay_apart() -> None:
+    """Two captures in one microsecond are not folded, for runs could not tell which of them held a row."""
+    lake = Lake("lake")
+    for state in (rows("a"), rows("b"), rows("a", "b")):
+        land(lake, at("2026-11-01 12:00"), state)
+    land_all(lake, {"2026-11-01 10:00": rows("a"), "2026-11-01 14:00": rows("a")})
+    before = answers("lake")
+    compact(lake, grace=NOTHING, now=NOW)
+    assert answers("lake") == before
+    assert sorted(map(is_fold, images_files("lake"))) == [False, False, False, True]
+
+
+def test_overlapping_folds_become_one() -> None:
+    """Folds that share captures, with late ones between, are folded again without a change in any answer."""
+    lake = Lake("lake")
+    states = [(f"2026-11-{day:02} 12:00", rows("a", f"only{day}")) for day in range(1, 7)]
+    landed = [(land(lake, at(text), state), state) for text, state in states]
+    fold(lake, landed[:4], at("2026-11-08"))
+    fold(lake, landed[2:], at("2026-11-09"))
+    land(lake, at("2026-11-03 18:00"), rows("late"))
+    before = answers("lake")
+    compact(lake, grace=NOTHING, now=NOW)
+    assert answers("lake") == before
+    assert len(images_files("lake")) == 1
+
+
+def test_a_damaged_fold_is_refused_and_what_is_raw_answers() -> None:
+    """With its year file damaged, an account is not folded (exit 6), the others are, and captures in grace answer."""
+    lake = Lake("lake")
+    land_all(lake, {"2026-11-01 12:00": rows("a"), "2026-11-02 12:00": rows("a")})
+    compact(lake, grace=NOTHING, now=NOW)
+    (path,) = images_files("lake")
+    land_all(lake, {"2026-11-20 12:00": rows("b"), "2026-11-21 12:00": rows("c")})
+    land_all(lake, {"2026-11-20 12:00": rows("b"), "2026-11-21 12:00": rows("c")}, account="other")
+    data = bytearray(Path("lake", path).read_bytes())
+    data[len(data) // 2] ^= 1
+    Path("lake", path).write_bytes(data)
+    files = snapshot_of("lake")
+    with pytest.raises(LakeError, match="is damaged") as caught:
+        compact(Lake("lake"), grace=NOTHING, now=NOW)
+    assert caught.value.exit_code == 6
+    assert {name for name in files if "/default/" in name} == {n for n in snapshot_of("lake") if "/default/" in n}
+    assert sum(is_fold(each) for each in images_files("lake") if "/other/" in each) == 1
+    growth = open_lake("lake").report_rows("snapshot-growth", account="default", since="2026-11-20")
+    assert growth["closing"].to_pylist() == [1, 1]
+
+
+def test_a_damaged_fold_loses_nothing_that_is_still_raw() -> None:
+    """While the captures it replaced are there, they answer for it, are not swept, and a new fold holds them."""
+    lake = Lake("lake")
+    land_all(lake, HISTORY)
+    before = answers("lake")
+    compact(lake, now=NOW)
+    (path,) = [path for path in images_files("lake") if is_fold(path)]
+    Path("lake", path).write_bytes(b"nonsense")
+    assert answers("lake") == before
+    compact(Lake("lake"), grace=NOTHING, now=NOW + timedelta(days=30))
+    assert answers("lake") == before
+
+
+def test_orphans_and_half_written_files_are_swept_after_an_hour() -> None:
+    """An images file without a commit and a temporary file go when they are older than an hour, not before."""
+    lake = Lake("lake")
+    land_all(lake, HISTORY)
+    orphan = Path("lake", images_files("lake")[-1])
+    commit = Path("lake", sorted(entry.path for entry in lake.files("captures"))[-1])
+    commit.unlink()
+    half = orphan.with_name(".x.parquet.tmp")
+    half.write_bytes(b"half")
+    compact(lake, now=NOW)
+    assert orphan.exists()
+    assert half.exists()
+    for file in (orphan, half):
+        os.utime(file, (1, 1))
+    compact(lake, now=NOW)
+    assert not orphan.exists()
+    assert not half.exists()
+
+
+def test_nothing_is_an_orphan_while_a_commit_cannot_be_read() -> None:
+    """A damaged commit may name any images file, so none is swept."""
+    lake = Lake("lake")
+    land_all(lake, HISTORY)
+    commit = Path("lake", sorted(entry.path for entry in lake.files("captures"))[0])
+    commit.write_bytes(b"nonsense")
+    files = images_files("lake")
+    for path in files:
+        os.utime(Path("lake", path), (1, 1))
+    with pytest.raises(LakeError, match="damaged"):
+        compact(Lake("lake"), grace=NOTHING, now=NOW)
+    assert images_files("lake") == files
+
+
+def test_an_empty_lake_has_nothing_to_compact() -> None:
+    """Exit 6 and the next step."""
+    with pytest.raises(LakeError, match="no capture yet in lake; run `genesis-etl export`") as caught:
+        compact(Lake("lake"))
+    assert caught.value.exit_code == 6
+
+
+def test_runs_that_do_not_add_up_are_not_written() -> None:
+    """A file whose rows are fewer than its captures say is not folded."""
+    lake = Lake("lake")
+    land(lake, at("2026-11-01"), rows("a"))
+    capture = land(lake, at("2026-11-02"), rows("a", "b"))
+    lie = [(capture, rows("a"))]
+    fold(lake, lie, at("2026-11-03"))
+    with pytest.raises(LakeError, match="do not add up"):
+        compact(lake, now=NOW)
+
+
+STATE = st.lists(
+    st.builds(
+        row,
+        image_id=st.sampled_from("abcd"),
+        region=st.sampled_from(["R1", "R2", None]),
+        name=st.sampled_from(["one", "two"]),
+        versions=st.sampled_from([None, [], ["v1"]]),
+        size_gib=st.sampled_from([None, 1.0, 2.0]),
+    ),
+    max_size=5,
+    unique_by=lambda each: (each["image_id"], each["region"]),
+)
+STEP = st.tuples(
+    st.sampled_from(["land", "land", "land", "land", "late", "compact"]),
+    st.integers(1, 40),
+    st.sampled_from("xy"),
+    STATE,
+)
+
+
+def play(url: str, steps: list[tuple[str, int, str, list[Row]]]) -> None:
+    """Live a random history on two lakes, one of which is compacted now and then; both must tell the same."""
+    plain, folded = Lake(f"{url}/plain"), Lake(f"{url}/folded")
+    now = at("2025-12-20 01:00")
+    for number, (step, hours, account, state) in enumerate(steps):
+        # One image has one size and name in a capture, as in a merged reading.
+        whole = {each["image_id"]: each for each in state}
+        state = [{**whole[each["image_id"]], "region": each["region"]} for each in state]
+        if step == "compact":
+            now += timedelta(hours=hours)
+            if folded.accounts():
+                compact(folded, grace=timedelta(hours=hours), now=now)
+            continue
+        if step == "land":
+            now += timedelta(hours=hours)
+        moment = now if step == "land" else now - timedelta(hours=hours, minutes=number)
+        land(plain, moment, state, account)
+        land(folded, moment, state, account)
+    if not plain.accounts():
+        return
+    without_ids = {
+        "history": STATEMENTS["history"],
+        "regions": "select * exclude (capture_id) from image_regions order by all",
+        "images": "select * exclude (capture_id) from images order by all",
+        "captures": "select * exclude (capture_id, file, sha256) from captures order by all",
+    }
+    one, other = open_lake(f"{url}/plain"), open_lake(f"{url}/folded")
+    for statement in without_ids.values():
+        assert one.sql_rows(statement).equals(other.sql_rows(statement))
+    for name, options in REPORTS:
+        assert one.report_rows(name, **options).equals(other.report_rows(name, **options))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(STEP, min_size=1, max_size=14))
+def test_random_histories_tell_the_same_folded_or_not(steps: list[tuple[str, int, str, list[Row]]]) -> None:
+    """Renames, gaps, disappearances, returns, late and empty captures, two accounts: folding changes no answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        play(folder, steps)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(STEP, min_size=1, max_size=20))
+def test_a_thousand_random_histories_tell_the_same(steps: list[tuple[str, int, str, list[Row]]]) -> None:
+    """The same law over a thousand longer histories."""
+    with tempfile.TemporaryDirectory() as folder:
+        play(folder, steps)
+
+
+KILLED = """
+import builtins, os, pathlib, sys
+from datetime import datetime, timedelta, UTC
+from genesis_etl.compact import compact
+from genesis_etl.lake import Lake
+left = int(sys.argv[1])
+def mortal(owner, name):
+    original = getattr(owner, name)
+    def dying(*args, **kwargs):
+        global left
+        if name != "open" or args[1:2] == ("xb",):
+            left -= 1
+            if left < 0:
+                os._exit(9)
+        return original(*args, **kwargs)
+    setattr(owner, name, dying)
+for owner, name in ((os, "fsync"), (os, "rename"), (pathlib.Path, "unlink"), (builtins, "open")):
+    mortal(owner, name)
+compact(Lake("lake"), grace=timedelta(0), now=datetime(2026, 11, 23, 12, tzinfo=UTC))
+"""
+
+
+def test_killed_at_any_step_nothing_is_lost_or_doubled() -> None:
+    """Sudden death at the n-th change of the disk, for every n: the same answers, and the next run ends the work."""
+    land_all(Lake("whole"), HISTORY)
+    before = answers("whole")
+    root = str(Path(__file__).parent.parent)
+    for step in range(60):
+        shutil.rmtree("lake", ignore_errors=True)
+        shutil.copytree("whole", "lake")
+        died = subprocess.run(
+            [sys.executable, "-c", KILLED, str(step)],
+            env={**os.environ, "PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+        )
+        assert died.returncode in (0, 9), died.stderr
+        assert answers("lake") == before
+        if died.returncode == 0:
+            assert step > 10
+            return
+        compact(Lake("lake"), grace=NOTHING, now=NOW)
+        assert len(images_files("lake")) >= 3
+    raise AssertionError("the run never came to its end")
+
+
+@pytest.mark.parametrize("operation", ["os.fsync", "os.rename"])
+def test_an_io_error_leaves_old_or_new(operation: str) -> None:
+    """A full disk at the n-th step ends with exit 6, the same answers and no half-written file."""
+    land_all(Lake("whole"), HISTORY)
+    before = answers("whole")
+    original: Callable[..., Any] = getattr(os, operation.removeprefix("os."))
+    for step in range(20):
+        shutil.rmtree("lake", ignore_errors=True)
+        shutil.copytree("whole", "lake")
+        left = step
+
+        def failing(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == -1:
+                raise OSError(28, "No space left on device")
+            return original(*args, **kwargs)
+
+        done: list[Folding] = []
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(LakeError):
+            patch.setattr(operation, failing)
+            done = compact(Lake("lake"), grace=NOTHING, now=NOW)
+        assert answers("lake") == before
+        assert not [name for name in snapshot_of("lake") if name.endswith(".tmp")]
+        if left >= 0:
+            assert [type(each) for each in done] == [Folding, Folding]
+            return
+    raise AssertionError("the run never came to its end")

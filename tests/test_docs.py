@@ -1,0 +1,86 @@
+"""The documentation says what the product does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+from genesis_etl import cli, settings
+from genesis_etl.reports import find_report, report_names
+from genesis_etl.table import CAPTURES, IMAGES
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [
+    (command, output)
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for command, output in re.findall(r"^\$ (genesis-etl [^\n]*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("command", "output"), BLOCKS, ids=[command[12:60] for command, _ in BLOCKS])
+def test_the_readme_shows_real_output(command: str, output: str) -> None:
+    """Every `genesis-etl` command of the README prints what the README shows below it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "genesis_etl", *shlex.split(command)[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout + done.stderr == output, f"write this below `$ {command}`:\n{done.stdout}{done.stderr}"
+
+
+def test_the_readme_names_every_command() -> None:
+    """Each command of the program has its row in the README."""
+    assert set(cli.cli.commands) <= set(re.findall(r"^\| `([a-z]+)", README, re.MULTILINE))
+
+
+def test_the_readme_names_every_setting() -> None:
+    """Each setting has its row in the README, with its environment variable."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", README, re.MULTILINE))
+    assert rows == settings.variables()
+
+
+def test_every_column_of_the_lake_is_explained() -> None:
+    """data/README.md names every column of both datasets, and the files describe each of their own."""
+    text = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    for field in [*IMAGES, *CAPTURES]:
+        assert field.metadata[b"description"]
+        assert field.name == "listed_snapshots" or f"`{field.name}`" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "genesis_etl" / "sql").rglob("*.sql")), ids=lambda path: path.name)
+def test_every_sql_file_has_its_header(path: Path) -> None:
+    """A view says its grain and source, a report its title, grain, parameters and columns."""
+    text = path.read_text(encoding="utf-8")
+    assert re.search(r"^-- grain: one row per .+", text, re.MULTILINE)
+    if path.parent.name == "reports":
+        report = find_report(path.stem.replace("_", "-"))
+        assert report.title
+        assert set(report.parameters) == set(re.findall(r"\$(\w+)", text))
+    else:
+        assert text.startswith(f"-- {path.stem}: ")
+
+
+def test_reports_have_one_name_everywhere() -> None:
+    """`snapshot-growth` lies in `snapshot_growth.sql`, and so every other."""
+    stems = {path.stem for path in (ROOT / "genesis_etl" / "sql" / "reports").glob("*.sql") if "." not in path.stem}
+    assert {name.replace("-", "_") for name in report_names()} == stems
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_run_and_are_stored_without_outputs(path: Path) -> None:
+    """A notebook runs from top to bottom on the sample lake, draws, and is committed clean."""
+    notebook = nbformat.read(path, as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+    done = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)

@@ -1,0 +1,322 @@
+"""The whole story over a real socket: what lands, what is refused, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import genesis_etl
+from genesis_etl.errors import ExportFailed, SettingsError
+from genesis_etl.export import export, live_rows
+from genesis_etl.sandbox import Fault, Sandbox
+from genesis_etl.settings import Account, Secret, Settings
+from tests.conftest import AT, files_of, listing, refused, settings_for, some_images, some_snapshots
+
+HOUR = timedelta(hours=1)
+
+
+class Lists:
+    """Collections that a test changes between two captures."""
+
+    def __init__(self, images: int = 3, snapshots: int = 2, *, listed: bool = False) -> None:
+        self.snapshots = some_snapshots(snapshots)
+        self.images = some_images(images)
+        if listed:
+            self.images += [{**item, "type": "snapshot", "regions": [item["region"]]} for item in self.snapshots]
+
+    def __call__(self, name: str, at: datetime) -> list[dict[str, Any]]:
+        """Return a collection, as a sandbox asks for it."""
+        items: list[dict[str, Any]] = getattr(self, name)
+        return items
+
+
+def later(settings: Settings, hours: int = 1) -> Settings:
+    """Return the settings of a capture so many hours later."""
+    assert settings.now is not None
+    return replace(settings, now=settings.now + hours * HOUR)
+
+
+def sql(statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement over the test's lake."""
+    return list(genesis_etl.open_lake("lake").sql(statement).itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize("generation", ["seed", "middle", "newest"])
+@pytest.mark.parametrize("images", [0, 1, 100, 101, 250])
+def test_each_generation(serve: Callable[..., Sandbox], generation: str, images: int) -> None:
+    """The lake holds exactly the images that the API holds, and every snapshot's size in GiB."""
+    sandbox = serve(generation=generation, images=images)
+    (capture,) = export(settings_for(sandbox))
+    listed, detailed = (list(sandbox.read(name)) for name in ("images", "snapshots"))
+    ids = {item["id"] for item in [*listed, *detailed]}
+    assert sql("select count(distinct image_id) from images") == [(len(ids),)] == [(capture.images,)]
+    assert {id for (id,) in sql("select image_id from images")} == ids
+    gib = {item["id"]: int(item["size"]) / (2**30 if generation == "seed" else 1) for item in detailed}
+    assert dict(sql("select distinct image_id, size_gib from images where size_gib is not null")) == gib
+    regions = {(item["id"], region) for item in listed for region in item["regions"] or [None]}
+    regions |= {(item["id"], item["region"]) for item in detailed}
+    assert {(id, region or None) for id, region in sql("select image_id, coalesce(region, '') from images")} == regions
+    assert capture.requests == len(sandbox.requests)
+    assert (capture.snapshots, capture.retries) == (len(detailed), 0)
+
+
+def test_the_row_of_a_capture(serve: Callable[..., Sandbox]) -> None:
+    """The evidence of a capture is what was done: when, how much, in how many requests."""
+    sandbox = serve(collections=listing(101, 2))
+    (capture,) = export(settings_for(sandbox))
+    assert (capture.account, capture.captured_at, capture.endpoint) == ("default", AT, sandbox.endpoint)
+    assert (capture.images, capture.snapshots, capture.rows) == (103, 2, 204)
+    assert (capture.requests, capture.retries, capture.passes) == (5, 0, 2)
+    assert capture.finished_at >= capture.captured_at
+    assert sql("select capture_id, images, requests from captures") == [(capture.capture_id, 103, 5)]
+
+
+# --- an API that forgets ---------------------------------------------------------------------------------------
+
+
+def test_images_that_are_all_gone(serve: Callable[..., Sandbox]) -> None:
+    """An account that had images and lists none is refused, unless it is allowed."""
+    lists = Lists()
+    sandbox = serve(collections=lists)
+    settings = settings_for(sandbox)
+    export(settings)
+    lists.images = []
+    refused(later(settings), sandbox.token, 5, "/images lists nothing", "3 images", "--allow-empty")
+    (capture,) = export(later(settings), allow_empty=True)
+    assert capture.images == 2
+    export(later(settings, 2))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_snapshots_that_are_all_gone(serve: Callable[..., Sandbox], listed: bool) -> None:
+    """/snapshots gone to nothing is refused where only it lists them; where /images agrees it is believed."""
+    lists = Lists(listed=listed)
+    sandbox = serve(collections=lists)
+    settings = settings_for(sandbox)
+    export(settings)
+    lists.snapshots = []
+    lists.images = some_images(3)
+    if not listed:
+        refused(later(settings), sandbox.token, 5, "/snapshots lists nothing", "2 snapshots", "--allow-empty")
+    (capture,) = export(later(settings), allow_empty=not listed)
+    assert (capture.images, capture.snapshots) == (3, 0)
+
+
+def test_the_last_images_of_an_account_that_had_none(serve: Callable[..., Sandbox]) -> None:
+    """An account that has always been empty is captured again without a word, and so are snapshots alone."""
+    lists = Lists(0, 0)
+    sandbox = serve(collections=lists)
+    settings = settings_for(sandbox)
+    export(settings)
+    export(later(settings))
+    lists.snapshots = some_snapshots(2)
+    export(later(settings, 2))
+    assert export(later(settings, 3))[0].images == 2
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(403, 3), (404, 5)])
+def test_snapshots_that_could_be_read_before(serve: Callable[..., Sandbox], status: int, exit_code: int) -> None:
+    """What the newest capture had read must be read again, unless the user does without it."""
+    sandbox = serve(collections=listing(3, 2))
+    settings = settings_for(sandbox)
+    export(settings)
+    sandbox.faults.append(Fault("status", "snapshots", times=0, status=status))
+    words = ("GET /snapshots page 1", str(status), "--without-snapshots")
+    refused(later(settings), sandbox.token, exit_code, *words)
+    (capture,) = export(later(settings), without_snapshots=True)
+    assert (capture.images, capture.snapshots) == (3, None)
+    assert export(later(settings, 2))[0].snapshots is None  # the newest capture did not read them
+    sandbox.faults.clear()
+    assert export(later(settings, 3))[0].snapshots == 2
+    sandbox.faults.append(Fault("status", "snapshots", times=0, status=status))
+    refused(later(settings, 4), sandbox.token, exit_code, *words)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_snapshots_that_could_never_be_read(serve: Callable[..., Sandbox], status: int) -> None:
+    """Where /snapshots was always refused, captures are made from /images alone, and say so."""
+    sandbox = serve(collections=listing(3, 2))
+    sandbox.faults.append(Fault("status", "snapshots", times=0, status=status))
+    for hours in range(3):
+        said: list[str] = []
+        (capture,) = export(later(settings_for(sandbox), hours), notice=said.append)
+        assert (capture.images, capture.snapshots, capture.requests) == (3, None, 2)
+        (line,) = said
+        assert line.startswith("account default: captured from /images alone, /snapshots was refused (GET /snapshots")
+        assert str(status) in line
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(401, 3), (500, 4), (400, 5), (302, 5)])
+def test_snapshots_that_fail_are_no_refusal(serve: Callable[..., Sandbox], status: int, exit_code: int) -> None:
+    """Any other failure of /snapshots fails the capture, also the first one."""
+    sandbox = serve(collections=listing(3, 2))
+    sandbox.faults.append(Fault("status", "snapshots", times=0, status=status))
+    refused(settings_for(sandbox), sandbox.token, exit_code, "GET /snapshots page 1")
+    export(settings_for(sandbox), without_snapshots=True)
+
+
+def test_what_is_noteworthy_is_told(serve: Callable[..., Sandbox]) -> None:
+    """Unknown types and fields, null and repeated regions are told once each, by account."""
+    lists = Lists(3, 0)
+    lists.images = [
+        {**lists.images[0], "zone": 1, "type": "new"},
+        {**lists.images[1], "regions": None},
+        {**lists.images[2], "regions": ["A", "A"]},
+    ]
+    said: list[str] = []
+    export(settings_for(serve(collections=lists)), notice=said.append)
+    assert said == [
+        "account default: 1 images have null for regions; kept with region null",
+        "account default: 1 images list a region twice; kept once",
+        "account default: /images has fields not known yet, kept in extra: zone",
+        "account default: type not known yet, kept as it is: new",
+    ]
+
+
+# --- the clock -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [-86400, -400, 400, 86400])
+def test_a_clock_off_the_api(serve: Callable[..., Sandbox], seconds: float) -> None:
+    """More than five minutes off the API's Date is refused with 2."""
+    sandbox = serve(collections=listing(3, 2), at=None)
+    sandbox.faults.append(Fault("date", times=0, seconds=seconds))
+    word = "behind" if seconds > 0 else "ahead of"
+    refused(settings_for(sandbox, now=None), sandbox.token, 2, "the clock of this machine is", word, "nothing was")
+
+
+@pytest.mark.parametrize("seconds", [-200, 200])
+def test_a_clock_that_is_near_enough(serve: Callable[..., Sandbox], seconds: float) -> None:
+    """Up to five minutes off are no reason to refuse."""
+    sandbox = serve(collections=listing(3, 2), at=None)
+    sandbox.faults.append(Fault("date", times=0, seconds=seconds))
+    (capture,) = export(settings_for(sandbox, now=None))
+    assert abs(capture.captured_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(("ahead", "is_refused"), [(timedelta(minutes=4), False), (timedelta(minutes=6), True)])
+def test_a_clock_behind_the_newest_capture(serve: Callable[..., Sandbox], ahead: timedelta, is_refused: bool) -> None:
+    """A capture dated more than five minutes before the newest one is refused with 2, before any request."""
+    sandbox = serve(collections=listing(3, 2), at=None)
+    export(settings_for(sandbox, now=datetime.now(UTC) + ahead))
+    sandbox.requests.clear()
+    if is_refused:
+        refused(settings_for(sandbox, now=None), sandbox.token, 2, "the clock says", "newest capture of default")
+        assert sandbox.requests == []
+    else:
+        export(settings_for(sandbox, now=None))
+
+
+def test_a_simulated_time_is_free(serve: Callable[..., Sandbox]) -> None:
+    """Under GENESIS_ETL_NOW captures may go back in time, however far off the API's clock."""
+    sandbox = serve(collections=listing(3, 2))
+    for year in (2026, 2024, 2030):
+        export(settings_for(sandbox, now=datetime(year, 1, 1, tzinfo=UTC)))
+    assert sql("select count(*) from captures") == [(3,)]
+
+
+def test_a_simulated_time_is_for_this_machine_alone() -> None:
+    """GENESIS_ETL_NOW with any other endpoint is refused with 2, before any request."""
+    account = Account("default", "https://api.example.com/v1", secret=Secret("token-of-the-test"))
+    refused(Settings((account,), now=AT), "token-of-the-test", 2, "GENESIS_ETL_NOW", "unset it")
+
+
+# --- several accounts ------------------------------------------------------------------------------------------
+
+
+def several(sandbox: Sandbox, **tokens: str | None) -> Settings:
+    """Return settings of several accounts on one sandbox; None is a token that is not set."""
+    accounts = tuple(
+        Account(name, sandbox.endpoint, f"TOKEN_{name.upper()}", None if token is None else Secret(token))
+        for name, token in tokens.items()
+    )
+    return replace(settings_for(sandbox), accounts=accounts)
+
+
+def test_all_accounts_are_tried(serve: Callable[..., Sandbox]) -> None:
+    """One account's failure keeps no other from landing; the code is that of the first in the settings' order."""
+    sandbox = serve(collections=listing(3, 2))
+    right = sandbox.token
+    settings = several(sandbox, a=right, b="wrong-token-1", c=right, d=None, e=right)
+    with pytest.raises(ExportFailed) as caught:
+        export(settings)
+    error = caught.value
+    assert [capture.account for capture in error.landed] == ["a", "c", "e"]
+    assert [(name, failure.exit_code) for name, failure in error.failed.items()] == [("b", 3), ("d", 2)]
+    assert error.exit_code == 3
+    assert str(error).startswith("account b: GET /images page 1")
+    assert "account d: no token for account d: set the variable TOKEN_D" in str(error)
+    assert "wrong-token-1" not in str(error)
+    assert sql("select account, count(*) from captures group by account order by account") == [
+        ("a", 1),
+        ("c", 1),
+        ("e", 1),
+    ]
+    assert not [path for path in files_of("lake") if "/b/" in path or "/d/" in path]
+
+
+def test_the_order_is_that_of_the_settings(serve: Callable[..., Sandbox]) -> None:
+    """However accounts are named, they are tried in the order of the settings."""
+    sandbox = serve(collections=listing(3, 2))
+    settings = several(sandbox, z=None, a="wrong-token-1", m=sandbox.token)
+    with pytest.raises(ExportFailed) as caught:
+        export(settings, ("m", "a", "z"))
+    assert list(caught.value.failed) == ["z", "a"]
+    assert caught.value.exit_code == 2
+    with pytest.raises(ExportFailed) as caught:
+        export(settings, ("m", "a"))
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("names", [("x",), ("a", "a"), ("a", "b")])
+def test_accounts_that_are_not_there(serve: Callable[..., Sandbox], names: tuple[str, ...]) -> None:
+    """A name that the settings do not know, or one named twice, ends with 2 before any request."""
+    sandbox = serve(collections=listing(3, 2))
+    with pytest.raises(SettingsError):
+        export(several(sandbox, a=sandbox.token), names)
+    assert sandbox.requests == []
+
+
+def test_accounts_do_not_mix(serve: Callable[..., Sandbox]) -> None:
+    """The guards of one account do not look at another's captures."""
+    full, empty = serve(collections=listing(3, 2)), serve(collections=listing(0, 0))
+    export(settings_for(full, account="full"))
+    export(settings_for(empty, account="empty"))
+    assert sql("select account, images from captures order by account") == [("empty", 0), ("full", 5)]
+
+
+# --- live --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("type", "asked", "types"),
+    [
+        (None, ["images", "snapshots"], {"base-os", "snapshot"}),
+        ("snapshot", ["images", "snapshots"], {"snapshot"}),
+        ("base-os", ["images"], {"base-os"}),
+        ("nonesuch", ["images"], set()),
+    ],
+)
+def test_live_rows(serve: Callable[..., Sandbox], type: str | None, asked: list[str], types: set[str]) -> None:
+    """`images` sends the type to /images, merges /snapshots where it can matter, and touches no lake."""
+    sandbox = serve(collections=Lists(listed=True))
+    settings = settings_for(sandbox)
+    rows = live_rows(settings, settings.accounts[0], type=type)
+    assert set(rows.table["type"].to_pylist()) == types
+    assert [request.path.rsplit("/", 1)[1] for request in sandbox.requests] == asked
+    assert sandbox.requests[0].query.get("type") == type
+    assert files_of("lake") == {}
+    in_region = live_rows(settings, settings.accounts[0], type=type, region="ARC-IS-HAF-1").table
+    assert set(in_region["region"].to_pylist()) <= {"ARC-IS-HAF-1"}
+
+
+def test_live_rows_without_snapshots(serve: Callable[..., Sandbox]) -> None:
+    """A /snapshots that may not be read is told, and the rest is shown."""
+    sandbox = serve(collections=listing(3, 2))
+    sandbox.faults.append(Fault("status", "snapshots", times=0, status=403))
+    rows = live_rows(settings_for(sandbox), settings_for(sandbox).accounts[0])
+    assert (len(rows.table), rows.notes[0][:19]) == (6, "without /snapshots:")

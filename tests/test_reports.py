@@ -1,0 +1,782 @@
+"""Reports against rows written here, against laws, and against a second calculation in plain Python."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from genesis_etl.errors import LakeError, ReportError
+from genesis_etl.lake import Lake
+from genesis_etl.render import render
+from genesis_etl.reports import OpenLake, find_report, open_lake, report_names
+from tests.histories import Row, at, fold, land, land_all, row, rows
+
+GOLDEN = Path(__file__).parent / "golden"
+GROWTH = [
+    "account",
+    "period",
+    "region",
+    "opening",
+    "created",
+    "deleted",
+    "closing",
+    "net",
+    "growth_pct",
+    "gib_closing",
+    "gib_net",
+    "cost_month",
+    "basis",
+]
+COVERAGE = [
+    "account",
+    "type",
+    "region",
+    "images",
+    "of",
+    "coverage_pct",
+    "missing",
+    "missing_names",
+    "first_seen",
+    "is_retired",
+]
+
+
+def report(lake: str, name: str = "snapshot-growth", *columns: str, **options: Any) -> list[tuple[Any, ...]]:
+    """Run a report and return its rows as tuples of all columns, or of those named."""
+    table = open_lake(lake).report_rows(name, **options)
+    return [tuple(each[name] for name in columns or table.column_names) for each in table.to_pylist()]
+
+
+# --- snapshot-growth: whole frames
+
+
+def test_growth_first_capture_reconstructs_what_came_before() -> None:
+    """At the first capture, snapshots created before the period are its opening, the others created."""
+    land_all(
+        Lake("lake"),
+        {
+            "2026-11-20 12:00": [
+                row("old", created_at=at("2026-11-18 09:00"), size_gib=10.0),
+                row("new", created_at=at("2026-11-20 08:00"), size_gib=5.0),
+                row("clock", created_at=at("2026-11-21 08:00")),
+            ]
+        },
+    )
+    table = OpenLake(Lake("lake"), (), 0.5).report_rows("snapshot-growth", since="2026-11-17")
+    assert table.column_names == GROWTH
+    assert [tuple(each.values()) for each in table.to_pylist()] == [
+        ("default", date(2026, 11, 17), None, 0, 0, 0, 0, 0, None, 0.0, 0.0, 0.0, "created_at"),
+        ("default", date(2026, 11, 18), None, 0, 1, 0, 1, 1, None, 10.0, 10.0, 5.0, "created_at"),
+        ("default", date(2026, 11, 19), None, 1, 0, 0, 1, 0, 0.0, 10.0, 0.0, 5.0, "created_at"),
+        ("default", date(2026, 11, 20), None, 1, 2, 0, 3, 2, 200.0, 15.0, 5.0, 7.5, "observed"),
+    ]
+
+
+def test_growth_counts_a_change_over_a_gap_when_it_is_next_seen() -> None:
+    """A period without a capture has the level of its neighbours and basis gap, never a fall to zero."""
+    land_all(
+        Lake("lake"),
+        {"2026-11-02": rows("a", "b"), "2026-11-05": rows("b", "c", "d"), "2026-11-06": rows("c")},
+    )
+    columns = ("period", "opening", "created", "deleted", "closing", "growth_pct", "cost_month", "basis")
+    assert report("lake", "snapshot-growth", *columns, since="2026-11-02") == [
+        (date(2026, 11, 2), 2, 0, 0, 2, 0.0, None, "observed"),
+        (date(2026, 11, 3), 2, 0, 0, 2, 0.0, None, "gap"),
+        (date(2026, 11, 4), 2, 0, 0, 2, 0.0, None, "gap"),
+        (date(2026, 11, 5), 2, 2, 1, 3, 50.0, None, "observed"),
+        (date(2026, 11, 6), 3, 0, 2, 1, -100 * 2 / 3, None, "observed"),
+    ]
+
+
+def test_growth_counts_presences_within_one_period() -> None:
+    """A snapshot that comes, goes and comes back in one day is created twice and deleted once."""
+    land_all(
+        Lake("lake"),
+        {
+            "2026-11-02": [],
+            "2026-11-03 01:00": rows("a"),
+            "2026-11-03 02:00": [],
+            "2026-11-03 03:00": rows("a"),
+            "2026-11-03 04:00": rows("a", name="renamed", size_gib=3.0),
+        },
+    )
+    found = report("lake", "snapshot-growth", "opening", "created", "deleted", "closing", "gib_closing")
+    assert found[-2:] == [(0, 0, 0, 0, 0.0), (0, 2, 1, 1, 3.0)]
+
+
+def test_growth_knows_sizes_that_change_and_sizes_it_does_not_know() -> None:
+    """GiB sums follow the size of each capture, skip null sizes, are null if all are and 0 without snapshots."""
+    land_all(
+        Lake("lake"),
+        {
+            "2026-11-01": [row("a", size_gib=1.5), row("b")],
+            "2026-11-02": [row("a", size_gib=2.5), row("b")],
+            "2026-11-03": [row("a"), row("b")],
+            "2026-11-04": [row("a"), row("b", size_gib=0.1)],
+            "2026-11-05": [],
+        },
+    )
+    assert report("lake", "snapshot-growth", "closing", "gib_closing", "gib_net", since="2026-11-01") == [
+        (2, 1.5, 0.0),
+        (2, 2.5, 1.0),
+        (2, None, None),
+        (2, 0.1, None),
+        (0, 0.0, -0.1),
+    ]
+
+
+def test_growth_of_regions() -> None:
+    """A snapshot in several regions counts once in the total and once in each; without a region it is `(none)`."""
+    land_all(
+        Lake("lake"),
+        {
+            "2026-11-01": [row("a", "R1"), row("a", "R2"), row("b", None)],
+            "2026-11-02": [row("a", "R2"), row("b", "R1")],
+        },
+    )
+    columns = ("period", "region", "opening", "created", "deleted", "closing")
+    first, second = date(2026, 11, 1), date(2026, 11, 2)
+    assert report("lake", "snapshot-growth", *columns, since="2026-11-01") == [
+        (first, None, 2, 0, 0, 2),
+        (second, None, 2, 0, 0, 2),
+    ]
+    regions = [
+        (first, "(none)", 1, 0, 0, 1),
+        (first, "R1", 1, 0, 0, 1),
+        (first, "R2", 1, 0, 0, 1),
+        (second, "(none)", 1, 0, 1, 0),
+        (second, "R1", 1, 1, 1, 1),
+        (second, "R2", 1, 0, 0, 1),
+    ]
+    assert report("lake", "snapshot-growth", *columns, since="2026-11-01", per_region=True) == regions
+    assert report("lake", "snapshot-growth", *columns, since="2026-11-01", region="R1") == [
+        each for each in regions if each[1] == "R1"
+    ]
+    assert report("lake", "snapshot-growth", region="R9") == []
+
+
+def test_growth_follows_the_type_of_each_capture() -> None:
+    """An image counts while its type is the one asked for, so a change of type is a deletion."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a", "b"), "2026-11-02": [row("a", type="base-os"), row("b")]})
+    columns = ("created", "deleted", "closing")
+    assert report("lake", "snapshot-growth", *columns, since="2026-11-01") == [(0, 0, 2), (0, 1, 1)]
+    assert report("lake", "snapshot-growth", *columns, since="2026-11-01", type="base-os") == [(0, 0, 0), (1, 0, 1)]
+
+
+def test_growth_range_of_each_account_ends_at_its_own_newest_capture() -> None:
+    """Without a range every account shows its last 90 days, 13 weeks or 12 months."""
+    lake = Lake("lake")
+    land(lake, at("2026-11-20 12:00"), rows("a"), "one")
+    land(lake, at("2026-06-01 00:00"), rows("a"), "two")
+    for by, count, first, last in (
+        ("day", 90, date(2026, 8, 23), date(2026, 11, 20)),
+        ("week", 13, date(2026, 8, 24), date(2026, 11, 16)),
+        ("month", 12, date(2025, 12, 1), date(2026, 11, 1)),
+    ):
+        periods = [
+            p for account, p in report("lake", "snapshot-growth", "account", "period", by=by) if account == "one"
+        ]
+        assert (len(periods), periods[0], periods[-1]) == (count, first, last)
+    found = report("lake", "snapshot-growth", "account", "period")
+    assert max(p for account, p in found if account == "two") == date(2026, 6, 1)
+    assert {account for (account,) in report("lake", "snapshot-growth", "account", account="two")} == {"two"}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "shown"),
+    [
+        ("2026-11-03", "2026-11-04", ["03", "04"]),
+        ("2026-11-03T00:00:00Z", "2026-11-04T00:00:00Z", ["03"]),
+        ("2026-11-03T23:59:59.999999Z", "2026-11-04T00:00:00.000001Z", ["03", "04"]),
+        ("2026-11-04T01:00+02:00", "2026-11-05T01:00+02:00", ["03", "04"]),
+        (date(2026, 11, 5), None, ["05", "06"]),
+        (datetime(2026, 11, 5, tzinfo=UTC), "2027-01-01", ["05", "06"]),
+        ("2026-11-07", None, []),
+    ],
+)
+def test_growth_shows_every_period_that_overlaps_the_range(since: Any, until: Any, shown: list[str]) -> None:
+    """Dates are whole UTC days, both included, instants half-open; a period that overlaps them is shown whole."""
+    land_all(Lake("lake"), {f"2026-11-0{day} 12:00": rows("a", "b"[: day % 2]) for day in (1, 3, 4, 6)})
+    found = report("lake", "snapshot-growth", "period", since=since, until=until)
+    assert [f"{period:%d}" for (period,) in found] == shown
+
+
+def test_growth_by_week_is_whole_when_the_range_begins_inside() -> None:
+    """A range from Wednesday on shows the week from Monday, with all its changes."""
+    land_all(Lake("lake"), {"2026-11-09": rows("a"), "2026-11-16": rows("a", "b"), "2026-11-19": rows("b", "c")})
+    found = report("lake", "snapshot-growth", "period", "opening", "created", "deleted", by="week", since="2026-11-18")
+    assert found == [(date(2026, 11, 16), 1, 2, 1)]
+
+
+def test_growth_as_of_uses_only_what_was_known_then() -> None:
+    """`as_of` leaves out later captures, an instant and a date included."""
+    land_all(Lake("lake"), {"2026-11-01 12:00": rows("a"), "2026-11-02 12:00": rows("a", "b"), "2026-11-03": []})
+    for as_of, closing in (
+        ("2026-11-01", 1),
+        ("2026-11-02T11:59:59Z", 1),
+        ("2026-11-02T12:00Z", 2),
+        (date(2026, 11, 2), 2),
+        ("2027-01-01", 0),
+    ):
+        assert report("lake", "snapshot-growth", "closing", as_of=as_of)[-1] == (closing,)
+    with pytest.raises(LakeError, match="no capture yet in lake up to that time"):
+        report("lake", "snapshot-growth", as_of="2026-10-31")
+
+
+def test_growth_of_captures_in_one_microsecond() -> None:
+    """Captures of the same instant are two captures, in the order of their ids."""
+    lake = Lake("lake")
+    landed = [(land(lake, at("2026-11-02"), state).capture_id, len(state)) for state in (rows("a"), rows("a", "b"))]
+    found = report("lake", "snapshot-growth", "opening", "created", "deleted", "closing")[-1]
+    assert found == ((1, 1, 0, 2) if max(landed)[1] == 2 else (2, 0, 1, 1))
+
+
+def test_growth_is_zero_for_an_account_without_snapshots() -> None:
+    """An account that never had a snapshot still has its rows, all zero."""
+    land_all(Lake("lake"), {"2026-11-01": [row("a", type="base-os")]})
+    assert set(report("lake", "snapshot-growth", "opening", "closing", "growth_pct", "gib_closing")) == {
+        (0, 0, None, 0.0)
+    }
+
+
+# --- region-coverage: whole frames
+
+
+def test_coverage_counts_what_is_and_names_what_is_missing() -> None:
+    """Every type × region says how many of the type's images are there, and which are not."""
+    lake = Lake("lake")
+    land(lake, at("2026-11-01"), [row("a", "R1", "base-os"), row("s", "R3")])
+    land(
+        lake,
+        at("2026-11-02"),
+        [
+            row("a", "R1", "base-os"),
+            row("a", "R2", "base-os"),
+            row("c", None, "base-os", name="Zed"),
+            row("b", "R1", "base-os", name="Beta"),
+            row("s", "R2"),
+        ],
+    )
+    table = OpenLake(lake, ("R2", "R4"), None).report_rows("region-coverage")
+    assert table.column_names == COVERAGE
+    first, second = at("2026-11-01"), at("2026-11-02")
+    third = 100 / 3
+    assert [tuple(each.values()) for each in table.to_pylist()] == [
+        ("default", "base-os", "R1", 2, 3, 2 * third, 1, ["Zed"], first, False),
+        ("default", "base-os", "R2", 1, 3, third, 2, ["Beta", "Zed"], second, False),
+        ("default", "base-os", "R3", 0, 3, 0.0, None, None, None, True),
+        ("default", "base-os", "R4", 0, 3, 0.0, 3, ["Beta", "Zed", "a"], None, False),
+        ("default", "snapshot", "R1", 0, 1, 0.0, 1, ["s"], None, False),
+        ("default", "snapshot", "R2", 1, 1, 100.0, 0, [], second, False),
+        ("default", "snapshot", "R3", 0, 1, 0.0, None, None, first, True),
+        ("default", "snapshot", "R4", 0, 1, 0.0, 1, ["s"], None, False),
+    ]
+
+
+def test_coverage_of_a_region_that_returns() -> None:
+    """A region is retired while it has no image of any type, and not any more once it is back."""
+    land_all(
+        Lake("lake"),
+        {"2026-11-01": [row("a"), row("a", "R2")], "2026-11-02": rows("a"), "2026-11-03": [row("a"), row("b", "R2")]},
+    )
+    columns = ("region", "images", "missing_names", "is_retired")
+    assert report("lake", "region-coverage", *columns, as_of="2026-11-02") == [
+        ("R1", 1, [], False),
+        ("R2", 0, None, True),
+    ]
+    assert report("lake", "region-coverage", *columns) == [("R1", 1, ["b"], False), ("R2", 1, ["a"], False)]
+
+
+def test_coverage_shows_the_regions_observed_in_the_range() -> None:
+    """Regions are those observed in the range, by default the 90 days up to the account's newest capture."""
+    land_all(
+        Lake("lake"),
+        {
+            "2026-05-01": rows("a", region="R0"),
+            "2026-08-22 23:59": rows("a", region="R1"),
+            "2026-11-20 12:00": rows("a"),
+        },
+    )
+    assert report("lake", "region-coverage", "region") == [("R1",)]
+    land_all(Lake("lake"), {"2026-08-23 00:00": rows("a", region="R2")})
+    assert report("lake", "region-coverage", "region", "is_retired") == [("R1", False), ("R2", True)]
+    assert report("lake", "region-coverage", "region", since="2026-01-01") == [("R0",), ("R1",), ("R2",)]
+    assert report("lake", "region-coverage", "region", until="2026-05-01") == [("R0",)]
+    assert report("lake", "region-coverage", "region", since="2026-01-01", region="R0") == [("R0",)]
+
+
+def test_coverage_of_several_accounts_and_of_one_type() -> None:
+    """Accounts are covered apart, and `type` leaves the retirement of a region alone."""
+    lake = Lake("lake")
+    land(lake, at("2026-11-01"), [row("a", "R1"), row("b", "R2", "base-os")], "one")
+    land(lake, at("2026-11-02"), rows("a", region="R3"), "two")
+    land(lake, at("2026-11-03"), [], "three")
+    columns = ("account", "type", "region", "is_retired")
+    assert report("lake", "region-coverage", *columns, type="snapshot") == [
+        ("one", "snapshot", "R1", False),
+        ("one", "snapshot", "R2", False),
+        ("two", "snapshot", "R3", False),
+    ]
+    assert report("lake", "region-coverage", *columns, account="three") == []
+
+
+def test_coverage_matrix_has_a_row_per_image_and_a_column_per_region() -> None:
+    """The matrix tells for every image of every region whether it is there."""
+    land_all(
+        Lake("lake"),
+        {"2026-11-01": [row("a", "R2")], "2026-11-02": [row("b", "R1", name="B"), row("a", "R1"), row("c", None)]},
+    )
+    table = open_lake("lake").report_rows("region-coverage", matrix=True)
+    assert table.column_names == ["account", "type", "image_id", "name", "R1", "R2"]
+    assert [tuple(each.values()) for each in table.to_pylist()] == [
+        ("default", "snapshot", "b", "B", True, False),
+        ("default", "snapshot", "a", "a", True, False),
+        ("default", "snapshot", "c", "c", False, False),
+    ]
+    assert open_lake("lake").report_rows("region-coverage", matrix=True, region="R1").column_names[4:] == ["R1"]
+
+
+# --- the same in plain Python
+
+
+def period_of(moment: datetime | date, by: str) -> date:
+    """Return the first day of the period an instant lies in."""
+    day = moment.astimezone(UTC).date() if isinstance(moment, datetime) else moment
+    return {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[by]
+
+
+def next_period(period: date, by: str) -> date:
+    """Return the first day of the period after."""
+    return period_of(period + timedelta(days={"day": 1, "week": 7, "month": 31}[by]), by)
+
+
+def midnight(day: date) -> datetime:
+    """Return the first instant of a day."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+Captures = list[tuple[datetime, str, list[Row]]]
+
+
+def python_growth(
+    history: dict[str, Captures],
+    *,
+    by: str = "day",
+    type: str = "snapshot",
+    since: datetime | None = None,
+    end: datetime | None = None,
+    as_of: datetime | None = None,
+    region: str | None = None,
+    per_region: bool = False,
+    price: float | None = None,
+) -> list[Row]:
+    """Calculate snapshot-growth capture by capture."""
+    found: list[Row] = []
+    for account, every in sorted(history.items()):
+        captures = sorted(each for each in every if as_of is None or each[0] <= as_of)
+        if not captures:
+            continue
+        begun, newest = captures[0][0], captures[-1][0]
+        states: list[dict[str | None, dict[str, Row]]] = []
+        for _, _, state in captures:
+            scopes: dict[str | None, dict[str, Row]] = defaultdict(dict)
+            for each in state:
+                if each["type"] == type:
+                    where = each["region"] or "(none)"
+                    if per_region or region is not None:
+                        if region in (None, where):
+                            scopes[where][each["image_id"]] = each
+                    else:
+                        scopes[None][each["image_id"]] = each
+            states.append(scopes)
+        names = {name for state in states for name in state} | (set() if per_region or region else {None})
+        last = period_of(newest, by)
+        periods = [period_of(date(2025, 1, 1), by)]
+        while periods[-1] < last:
+            periods.append(next_period(periods[-1], by))
+        if end is not None:
+            periods = [period for period in periods if midnight(period) < end]
+        if since is None:
+            periods = periods[-{"day": 90, "week": 13, "month": 12}[by] :]
+        else:
+            periods = [period for period in periods if midnight(next_period(period, by)) > since]
+
+        for name in names:
+            came: dict[date, int] = defaultdict(int)
+            went: dict[date, int] = defaultdict(int)
+            before: set[str] = set()
+            for index, (moment, _, _) in enumerate(captures):
+                now = set(states[index].get(name, {}))
+                for id in now - before:
+                    born = moment if index else min(moment, states[0][name][id]["created_at"])
+                    came[period_of(born, by)] += 1
+                for _ in before - now:
+                    went[period_of(moment, by)] += 1
+                before = now
+
+            def level(before_day: date, name: str | None = name) -> dict[str, Row]:
+                """Return the snapshots at the end of what lies before a day."""
+                known = [n for n, (moment, _, _) in enumerate(captures) if moment < midnight(before_day)]  # noqa: B023
+                if known:
+                    return states[known[-1]].get(name, {})  # noqa: B023
+                first = states[0].get(name, {})  # noqa: B023
+                return {id: each for id, each in first.items() if each["created_at"] < midnight(before_day)}
+
+            def weight(images: dict[str, Row]) -> float | None:
+                """Return the GiB of snapshots."""
+                sizes = [each["size_gib"] for each in images.values() if each["size_gib"] is not None]
+                return None if images and not sizes else round(sum(sizes), 9)
+
+            for period in periods:
+                # what the first capture reconstructs ends with its own period
+                opening, closing = level(period), level(next_period(period, by))
+                gib, gib_before = weight(closing), weight(opening)
+                has_capture = any(period_of(moment, by) == period for moment, _, _ in captures)
+                is_before = period < period_of(begun, by)
+                net = len(closing) - len(opening)
+                found.append(
+                    {
+                        "account": account,
+                        "period": period,
+                        "region": name,
+                        "opening": len(opening),
+                        "created": came[period],
+                        "deleted": went[period],
+                        "closing": len(closing),
+                        "net": net,
+                        "growth_pct": 100 * net / len(opening) if opening else None,
+                        "gib_closing": gib,
+                        "gib_net": None if gib is None or gib_before is None else round(gib - gib_before, 9),
+                        "cost_month": None if gib is None or price is None else gib * price,
+                        "basis": "created_at" if is_before else "observed" if has_capture else "gap",
+                    }
+                )
+    return sorted(found, key=lambda each: (each["account"], each["period"], each["region"] or ""))
+
+
+def python_coverage(
+    history: dict[str, Captures],
+    *,
+    expected: tuple[str, ...] = (),
+    type: str | None = None,
+    region: str | None = None,
+    since: datetime | None = None,
+    end: datetime | None = None,
+    as_of: datetime | None = None,
+) -> list[Row]:
+    """Calculate region-coverage image by image."""
+    found: list[Row] = []
+    for account, every in sorted(history.items()):
+        captures = sorted(each for each in every if as_of is None or each[0] <= as_of)
+        if not captures:
+            continue
+        newest = captures[-1][0]
+        begin = since or midnight((newest if end is None else min(newest, end)).date() - timedelta(days=89))
+        observed = {
+            each["region"]
+            for moment, _, state in captures
+            if begin <= moment and (end is None or moment < end)
+            for each in state
+        } | set(expected)
+        now = captures[-1][2]
+        for kind in sorted({each["type"] for each in now}):
+            names = {each["image_id"]: each["name"] for each in now if each["type"] == kind}
+            for place in sorted(observed - {None}):
+                here = {each["image_id"] for each in now if each["type"] == kind and each["region"] == place}
+                seen = [
+                    (moment, each["type"]) for moment, _, state in captures for each in state if each["region"] == place
+                ]
+                is_retired = bool(seen) and not any(each["region"] == place for each in now)
+                missing = sorted(name for id, name in names.items() if id not in here)
+                found.append(
+                    {
+                        "account": account,
+                        "type": kind,
+                        "region": place,
+                        "images": len(here),
+                        "of": len(names),
+                        "coverage_pct": 100 * len(here) / len(names),
+                        "missing": None if is_retired else len(missing),
+                        "missing_names": None if is_retired else missing,
+                        "first_seen": min((moment for moment, each in seen if each == kind), default=None),
+                        "is_retired": is_retired,
+                    }
+                )
+    return [each for each in found if type in (None, each["type"]) and region in (None, each["region"])]
+
+
+INSTANTS = [at("2026-10-05") + timedelta(hours=hours) for hours in (0, 1, 1, 25, 26, 49, 200, 400, 401, 800, 1200)]
+CREATED = [
+    at("2025-02-03"),
+    at("2026-09-30"),
+    at("2026-10-04 23:00"),
+    at("2026-10-05"),
+    at("2026-10-06"),
+    at("2026-12-31"),
+]
+BOUNDS = [None, "2026-10-06", "2026-10-05T01:00Z", "2026-10-15T12:00Z", "2026-11-01", "2026-09-01"]
+
+
+@st.composite
+def states(draw: st.DrawFn) -> list[Row]:
+    """Draw the rows of one capture: images whose type, name, size and regions may be any."""
+    state: list[Row] = []
+    for id in draw(st.sets(st.sampled_from("abcd"), max_size=4)):
+        regions: list[str | None] = sorted(draw(st.sets(st.sampled_from(["R1", "R2", "R3"]), max_size=2))) or [None]  # type: ignore[arg-type]
+        fields = {
+            "type": draw(st.sampled_from(["snapshot", "snapshot", "base-os"])),
+            "name": draw(st.sampled_from([id, "other"])),
+            "size_gib": draw(st.sampled_from([None, 0.1, 2.5, 0.0])),
+            "created_at": draw(st.sampled_from(CREATED)),
+        }
+        state += [row(id, region, **fields) for region in regions]
+    return state
+
+
+histories = st.dictionaries(
+    st.sampled_from(["one", "two"]),
+    st.lists(st.tuples(st.sampled_from(INSTANTS), states()), min_size=1, max_size=7),
+    min_size=1,
+)
+
+
+def landed(url: str, drawn: dict[str, list[tuple[datetime, list[Row]]]], is_folded: bool) -> dict[str, Captures]:
+    """Land a drawn history, folded in part if asked, and return it with the ids of its captures."""
+    lake = Lake(url)
+    history: dict[str, Captures] = {}
+    for account, captures in drawn.items():
+        done = sorted(
+            ((land(lake, moment, state, account), state) for moment, state in captures),
+            key=lambda each: (each[0].captured_at, each[0].capture_id),
+        )
+        history[account] = [(capture.captured_at, capture.capture_id, state) for capture, state in done]
+        alone = [each for each in done if [c.captured_at for c, _ in done].count(each[0].captured_at) == 1]
+        if is_folded and alone:
+            fold(lake, alone[::2], at("2026-12-01"))
+            fold(lake, alone[: len(alone) // 2 + 1], at("2026-12-02"))
+    return history
+
+
+def bound(text: str | None, *, is_end: bool) -> datetime | None:
+    """Read a bound as the contract words it: dates are whole days, instants half-open."""
+    if text is None or "T" in text:
+        return None if text is None else datetime.fromisoformat(text)
+    return at(text) + timedelta(days=is_end)
+
+
+PROPERTY = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@PROPERTY
+@given(
+    drawn=histories,
+    is_folded=st.booleans(),
+    by=st.sampled_from(["day", "week", "month"]),
+    type=st.sampled_from(["snapshot", "snapshot", "base-os"]),
+    scope=st.sampled_from([{}, {"per_region": True}, {"region": "R1"}, {"region": "(none)"}]),
+    price=st.sampled_from([None, 0.25]),
+    since=st.sampled_from(BOUNDS),
+    until=st.sampled_from(BOUNDS),
+    as_of=st.sampled_from([None, None, "2026-10-06T01:00:00Z"]),
+)
+def test_growth_is_what_plain_python_counts(
+    drawn: Any, is_folded: bool, by: str, type: str, scope: Any, price: Any, since: Any, until: Any, as_of: Any
+) -> None:
+    """Over random histories, raw and folded, every cell is the one counted capture by capture; the laws hold."""
+    with tempfile.TemporaryDirectory() as url:
+        history = landed(url, drawn, is_folded)
+        options = {"by": by, "type": type, "since": since, "until": until, "as_of": as_of, **scope}
+        start, end = bound(since, is_end=False), bound(until, is_end=True)
+        known = None if as_of is None else datetime.fromisoformat(as_of)
+        lake = OpenLake(Lake(url), (), price)
+        if start and end and start >= end:
+            with pytest.raises(ReportError):
+                lake.report_rows("snapshot-growth", **options)
+            return
+        if known and not any(moment <= known for captures in history.values() for moment, _, _ in captures):
+            with pytest.raises(LakeError):
+                lake.report_rows("snapshot-growth", **options)
+            return
+        found = lake.report_rows("snapshot-growth", **options).to_pylist()
+    reference = python_growth(history, by=by, type=type, since=start, end=end, as_of=known, price=price, **scope)
+    assert found == reference
+    closings: dict[tuple[str, str | None], int] = {}
+    for each in found:
+        key = (each["account"], each["region"])
+        assert each["closing"] == each["opening"] + each["created"] - each["deleted"]
+        assert each["opening"] == closings.get(key, each["opening"])
+        closings[key] = each["closing"]
+
+
+@PROPERTY
+@given(
+    drawn=histories,
+    is_folded=st.booleans(),
+    expected=st.sampled_from([(), ("R1", "R9")]),
+    type=st.sampled_from([None, "snapshot"]),
+    region=st.sampled_from([None, None, "R1"]),
+    since=st.sampled_from(BOUNDS),
+    until=st.sampled_from(BOUNDS),
+)
+def test_coverage_is_what_plain_python_counts(
+    drawn: Any, is_folded: bool, expected: Any, type: Any, region: Any, since: Any, until: Any
+) -> None:
+    """Over random histories, raw and folded, every cell is the one counted image by image."""
+    start, end = bound(since, is_end=False), bound(until, is_end=True)
+    if start and end and start >= end:
+        start = since = None
+    with tempfile.TemporaryDirectory() as url:
+        history = landed(url, drawn, is_folded)
+        lake = OpenLake(Lake(url), expected, None)
+        found = lake.report_rows("region-coverage", type=type, region=region, since=since, until=until).to_pylist()
+        matrix = lake.report_rows("region-coverage", matrix=True, since="2020-01-01").to_pylist()
+    assert found == python_coverage(history, expected=expected, type=type, region=region, since=start, end=end)
+    for each in matrix:
+        now = {r["region"] for r in max(history[each["account"]])[2] if r["image_id"] == each["image_id"]}
+        assert {name for name, is_there in each.items() if is_there is True} == now - {None}
+
+
+# --- golden files
+
+
+def golden_lake(url: str) -> None:
+    """Land a small account with everything that the reports have to tell."""
+    lake = Lake(url)
+    base = [
+        row(f"os{n}", region, "base-os", name=f"OS {n}") for n in (1, 2) for region in ("ARC-IS-HAF-1", "NORD-NO-KRS-1")
+    ]
+    for day in range(1, 29):
+        if day in (9, 10, 11):
+            continue
+        alive = [n for n in range(40) if n % 28 <= day < n % 28 + 9 + n % 5]
+        snapshots = [
+            row(
+                f"s{n}",
+                ("ARC-IS-HAF-1", "NORD-NO-KRS-1", None)[n % 3],
+                name=f"backup {n}",
+                size_gib=None if n % 4 == 0 else n + 0.5,
+                created_at=at("2026-09-01") + timedelta(days=n),
+            )
+            for n in alive
+        ]
+        regions = (
+            [row("pre", "EUC-DE-MUC-1", "preconfigured")] if day < 20 else [row("pre", "ARC-IS-HAF-1", "preconfigured")]
+        )
+        land(lake, at(f"2026-10-{day:02} 12:00"), [*(base if day > 3 else base[:3]), *regions, *snapshots])
+
+
+GOLDENS: dict[str, dict[str, Any]] = {
+    "snapshot_growth": {},
+    "snapshot_growth.week_per_region": {"by": "week", "per_region": True},
+    "snapshot_growth.month": {"by": "month"},
+    "region_coverage": {},
+    "region_coverage.matrix": {"matrix": True},
+}
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_golden(name: str) -> None:
+    """A report's CSV over a fixed account is the golden file, byte for byte."""
+    golden_lake("lake")
+    opened = open_lake("lake", regions=("NORD-NO-KRS-1", "NORD-NO-KRS-2"), price=0.05)
+    data = render(opened.report_rows(name.split(".")[0].replace("_", "-"), **GOLDENS[name]), "csv")
+    file = GOLDEN / f"{name}.csv"
+    if os.environ.get("REGENERATE_GOLDEN"):
+        file.write_bytes(data)
+    again = "REGENERATE_GOLDEN=1 python -m pytest tests/test_reports.py -k golden, then read the difference"
+    assert file.exists(), f"{file} is not there; make it with: {again}"
+    assert data.decode() == file.read_text(encoding="utf-8"), f"{file.name} differs; if it should: {again}"
+
+
+def test_every_report_has_a_golden_file() -> None:
+    """No report ships without its golden result."""
+    assert {name.split(".")[0].replace("_", "-") for name in GOLDENS} >= set(report_names()) & {
+        "snapshot-growth",
+        "region-coverage",
+    }
+
+
+# --- around the reports
+
+
+def test_headers_declare_what_the_reports_take_and_give() -> None:
+    """A report's header names exactly the parameters that DuckDB finds in it and the columns it returns."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a")})
+    opened = open_lake("lake")
+    warehouse = opened._fresh()[1]
+    for name in report_names():
+        found = find_report(name)
+        assert set(found.parameters) == warehouse.parameters(found.sql), name
+        if name in ("snapshot-growth", "region-coverage"):
+            assert list(found.columns) == opened.report_rows(name).column_names
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("growth", {}, "no report 'growth'; there are "),
+        ("../x", {}, "no report"),
+        ("snapshot-growth", {"by": "year"}, "--by 'year': expected one of day, week, month"),
+        ("snapshot-growth", {"since": "yesterday"}, "--since: 'yesterday' is not a time"),
+        ("snapshot-growth", {"since": "2026-11-02", "until": "2026-11-01"}, "--since lies after --until"),
+        ("snapshot-growth", {"as_of": "x"}, "--as-of"),
+        ("snapshot-growth", {"account": "nobody"}, "no account 'nobody' in the lake; it holds default"),
+        ("snapshot-growth", {"matrix": True}, "has no --matrix"),
+        ("region-coverage", {"by": "day"}, "region-coverage has no --by; it has --account"),
+        ("snapshot-growth", {"price": 3}, "has no --price"),
+    ],
+)
+def test_misuse_is_a_report_error(name: str, options: Any, message: str) -> None:
+    """An unknown report, option or value is refused and the message says what there is."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a")})
+    with pytest.raises(ReportError, match=message) as caught:
+        open_lake("lake").report_rows(name, **options)
+    assert caught.value.exit_code == 2
+
+
+def test_options_are_bound_never_pasted() -> None:
+    """SQL text in an option is a value like any other."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a", region="x' or 'a' = 'a")})
+    evil = "x' or 'a' = 'a"
+    assert report("lake", "region-coverage", "region", region=evil) == [(evil,)]
+    assert report("lake", "snapshot-growth", "closing", type="' or true --")[-1] == (0,)
+
+
+def test_an_empty_lake_has_no_report_but_sql() -> None:
+    """Without a capture a report says how to get one (exit 6), and the tables have no rows."""
+    with pytest.raises(LakeError, match="no capture yet in lake; run `genesis-etl export`") as caught:
+        open_lake("lake").report("snapshot-growth")
+    assert caught.value.exit_code == 6
+    assert not Path("lake").exists()
+    for table in ("images", "image_history", "image_regions", "captures"):
+        assert open_lake("lake").sql(f"select * from {table}").empty
+
+
+def test_an_open_lake_sees_what_lands_later() -> None:
+    """Every call sees the captures that have landed by then."""
+    lake, opened = Lake("lake"), open_lake("lake")
+    for count in (1, 2, 3):
+        land(lake, at(f"2026-11-0{count}"), rows(*"abc"[:count]))
+        assert opened.report("snapshot-growth")["closing"].iloc[-1] == count
+
+
+def test_frames_for_notebooks() -> None:
+    """A DataFrame has the report's columns, UTC instants and whole numbers."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a")})
+    frame = open_lake("lake").report("region-coverage")
+    assert list(frame.columns) == COVERAGE
+    assert str(frame["first_seen"].dtype) == "datetime64[us, UTC]"
+    assert pa.Table.from_pandas(frame)["images"].type == pa.int64()
+    assert io.BytesIO(render(open_lake("lake").report_rows("region-coverage"), "parquet")).read(4) == b"PAR1"
