@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -39,6 +39,10 @@ GRACE: Final = timedelta(days=7)
 SETTLED: Final = timedelta(minutes=30)
 RAW_CAPTURES: Final = 48
 
+_COLUMNS: Final = pa.schema(
+    [("account", pa.string()), ("year", pa.int64()), ("captures", pa.int64())]
+    + [(name, pa.int64()) for name in ("files_before", "files_after", "bytes_before", "bytes_after", "removed")]
+)
 _RUNS: Final = f"select {', '.join(IMAGES.names)} from image_history order by image_id, region, first_seen"
 
 
@@ -54,6 +58,11 @@ class Folding:
     bytes_before: int
     bytes_after: int
     removed: int
+
+
+def foldings(done: list[Folding]) -> pa.Table:
+    """Return what was done as a table, one row per account and year."""
+    return pa.Table.from_pylist([asdict(each) for each in done], schema=_COLUMNS)
 
 
 def compact(lake: Lake, *, grace: timedelta = GRACE, now: datetime | None = None) -> list[Folding]:
@@ -75,6 +84,14 @@ def compact(lake: Lake, *, grace: timedelta = GRACE, now: datetime | None = None
     if errors:
         raise errors[0]
     return done
+
+
+def compact_when_due(lake: Lake, account: str, now: datetime) -> bool:
+    """Fold an account of which more than `RAW_CAPTURES` captures lie unfolded; tell whether there was need."""
+    if lake.unfolded(account, RAW_CAPTURES + 1) <= RAW_CAPTURES:
+        return False
+    compact_account(lake, account, now=now)
+    return True
 
 
 def compact_account(

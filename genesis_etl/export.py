@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from genesis_etl.api import Client
 from genesis_etl.capture import Progress, Reading, read_account
-from genesis_etl.errors import CaptureError, CollectionRefused, ExportFailed, GenesisEtlError, SettingsError
+from genesis_etl.compact import compact_when_due
+from genesis_etl.errors import CaptureError, CollectionRefused, ExportFailed, GenesisEtlError, LakeError, SettingsError
 from genesis_etl.lake import Capture, Lake
 from genesis_etl.settings import Account, Settings
 from genesis_etl.table import Rows, to_rows
@@ -30,11 +31,13 @@ def export(
     *,
     allow_empty: bool = False,
     without_snapshots: bool = False,
+    compacts: bool = True,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> list[Capture]:
     """Capture every account (or those named) and land it in the lake; return the captures landed.
 
+    With `compacts`, an account of which many captures lie unfolded has its finished days folded after that.
     Tries every account, then raises ExportFailed with `.landed` and `.failed` if any of them failed.
     """
     landed: list[Capture] = []
@@ -47,6 +50,7 @@ def export(
                     account,
                     allow_empty=allow_empty,
                     without_snapshots=without_snapshots,
+                    compacts=compacts,
                     progress=progress,
                     notice=notice,
                 )
@@ -64,6 +68,7 @@ def export_account(
     *,
     allow_empty: bool = False,
     without_snapshots: bool = False,
+    compacts: bool = True,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> Capture:
@@ -93,7 +98,7 @@ def export_account(
         if notice is not None:
             for note in _notes(reading, rows, without_snapshots=without_snapshots):
                 notice(f"account {account.name}: {client.redact(note)}")
-    return lake.land(
+    capture = lake.land(
         rows.table,
         account=account.name,
         captured_at=captured_at,
@@ -107,6 +112,14 @@ def export_account(
         etl_version=__version__,
         listed_snapshots=reading.listed_snapshots,
     )
+    if compacts:
+        try:
+            compact_when_due(lake, account.name, captured_at)
+        except LakeError as error:
+            # The capture has landed; what hinders folding hinders no further capture.
+            if notice is not None:
+                notice(f"account {account.name}: finished days were not folded: {error}")
+    return capture
 
 
 def live_rows(

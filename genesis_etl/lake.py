@@ -189,20 +189,39 @@ class Lake:
         return [Capture(**row) for row in table.to_pylist()]
 
     def newest(self, account: str) -> Capture | None:
-        """Return the account's newest capture, None before the first; LakeError where damage may hide a newer one."""
-        commits, damage = self.commits(account)
+        """Return the account's newest capture, None before the first; LakeError where damage may hide a newer one.
+
+        Stems sort by time and none holds a capture later than itself, so the last ones tell.
+        """
         newest: dict[str, Any] | None = None
-        for commit in commits:
-            order = pc.sort_indices(commit.captures, [("captured_at", "descending"), ("capture_id", "descending")])
-            row = commit.captures.slice(order[0].as_py(), 1).to_pylist()[0]
+        for entry in sorted(self._commit_entries(f"captures/{account}"), key=_stem, reverse=True):
+            if newest is not None and time_of_stem(entry.path) < newest["captured_at"]:
+                break
+            try:
+                captures = parse_commit(entry.path, self._storage.read(entry.path)).captures
+            except FileNotFoundError:
+                continue  # folded and swept since it was listed
+            except ValueError as error:
+                raise LakeError(
+                    f"{entry.path}: {error}; restore the file or remove it, `genesis-etl verify` tells more"
+                ) from None
+            order = pc.sort_indices(captures, [("captured_at", "descending"), ("capture_id", "descending")])
+            row = captures.slice(order[0].as_py(), 1).to_pylist()[0]
             if newest is None or _order(row) > _order(newest):
                 newest = row
-        for bad in damage:
-            if newest is None or bad.until >= newest["captured_at"]:
-                raise LakeError(
-                    f"{bad.path}: {bad.reason}; restore the file or remove it, `genesis-etl verify` tells more"
-                )
         return None if newest is None else Capture(**newest)
+
+    def unfolded(self, account: str, enough: int) -> int:
+        """Count the captures that lie in files of their own and in no fold; no further than needed to see `enough`."""
+        entries = self._commit_entries(f"captures/{account}")
+        raw = {name["name"] for entry in entries if (name := file_name(entry.path)) and not name["fold"]}
+        for entry in entries:
+            if len(raw) < enough:
+                break
+            if is_fold(entry.path):
+                with contextlib.suppress(FileNotFoundError, ValueError):
+                    raw -= set(parse_commit(entry.path, self._storage.read(entry.path)).capture_ids)
+        return len(raw)
 
     def accounts(self) -> list[str]:
         """Return the accounts that have commits."""
@@ -317,6 +336,10 @@ class Lake:
             for entry in self._storage.entries(f"{dataset}/{account}"):
                 if entry.path.endswith(TEMPORARY) and time.time() - entry.written_at > ORPHAN_AGE.total_seconds():
                     self._storage.delete(entry.path)
+
+
+def _stem(entry: Entry) -> str:
+    return entry.path.rsplit("/", 1)[-1]
 
 
 def _order(row: dict[str, Any]) -> tuple[datetime, str]:

@@ -9,12 +9,12 @@ A report is one file in `sql/reports/`; its header names its parameters (with de
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,12 +28,23 @@ from genesis_etl.warehouse import Warehouse
 if TYPE_CHECKING:
     import pandas as pd
 
+ENGINES: Final = ("duckdb", "spark")
 PERIODS: Final = ("day", "week", "month")
 # How many periods a report without --since shows.
 _SHOWN: Final = {"day": 90, "week": 13, "month": 12}
 _MOMENT: Final = timedelta(microseconds=1)
 _HEADER = re.compile(r"-- (title|grain|parameter|column)(?: (\w+)(?: = (\w+))?)?: (.+)")
 _VARIANT: Final = "."
+
+
+class Engine(Protocol):
+    """What runs the SQL: a `Warehouse` on DuckDB or on Spark."""
+
+    is_empty: bool
+
+    def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table: ...
+    def parameters(self, sql: str) -> set[str]: ...
+    def sql(self, statement: str) -> pa.Table: ...
 
 
 @dataclass(frozen=True)
@@ -87,23 +98,35 @@ def _parsed(name: str, sql: str) -> Report:
     )
 
 
-def open_lake(url: str = "data/lake", *, regions: Iterable[str] = (), price: float | None = None) -> OpenLake:
+def open_lake(
+    url: str = "data/lake",
+    *,
+    regions: Iterable[str] = (),
+    price: float | None = None,
+    engine: str = ENGINES[0],
+) -> OpenLake:
     """Open a lake (a folder or URL) for reports and SQL; it may still be empty.
 
     `regions` are expected in coverage before they are first seen; `price` is that of a GiB for a month.
+    `engine` is duckdb, or spark where the extra `[spark]` is installed.
     """
-    return OpenLake(Lake(str(url)), tuple(regions), price)
+    if engine not in ENGINES:
+        raise ReportError(f"no engine {shown(engine)!r}; there are {', '.join(ENGINES)}")
+    return OpenLake(Lake(str(url)), tuple(regions), price, engine)
 
 
 class OpenLake:
     """A lake's reports and tables as DataFrames; every call sees the captures that have landed by then."""
 
-    def __init__(self, lake: Lake, regions: tuple[str, ...], price: float | None) -> None:
+    def __init__(
+        self, lake: Lake, regions: tuple[str, ...] = (), price: float | None = None, engine: str = ENGINES[0]
+    ) -> None:
         self._lake = lake
+        self._engine = engine
         self._regions = regions
         self._price = price
         self._contents: Contents | None = None
-        self._warehouse: Warehouse | None = None
+        self._warehouse: Engine | None = None
 
     def report(self, name: str, **options: Any) -> pd.DataFrame:
         """Run a report; options as of the command (`by="week"`, `since="2026-01-01"`, `as_of=…`).
@@ -165,19 +188,26 @@ class OpenLake:
             self._contents = self._warehouse = None
             return run()
 
-    def _fresh(self, as_of: datetime | None = None) -> tuple[Contents, Warehouse]:
+    def _fresh(self, as_of: datetime | None = None) -> tuple[Contents, Engine]:
         """Return views over what the lake holds now; they are kept while no commit comes or goes."""
         if self._contents is None or self._lake.changed_since(self._contents):
             self._contents = self._lake.contents()
             self._warehouse = None
         if as_of is not None:
-            return self._contents, Warehouse(self._contents, regions=self._regions, as_of=as_of)
+            return self._contents, self._open(self._contents, as_of)
         if self._warehouse is None:
-            self._warehouse = Warehouse(self._contents, regions=self._regions)
+            self._warehouse = self._open(self._contents)
         return self._contents, self._warehouse
 
+    def _open(self, contents: Contents, as_of: datetime | None = None) -> Engine:
+        if self._engine == "spark":
+            from genesis_etl.spark import SparkWarehouse
+
+            return SparkWarehouse(contents, regions=self._regions, as_of=as_of)
+        return Warehouse(contents, regions=self._regions, as_of=as_of)
+
     def _refuse(
-        self, report: Report, contents: Contents, warehouse: Warehouse, values: dict[str, Any], latest: datetime | None
+        self, report: Report, contents: Contents, warehouse: Engine, values: dict[str, Any], latest: datetime | None
     ) -> None:
         """Raise for an empty lake, an account that it does not hold, and damage that the report would need."""
         asked = values.get("account")
@@ -191,7 +221,7 @@ class OpenLake:
         if asked is not None and asked not in accounts:
             raise ReportError(f"no account {shown(asked)!r} in the lake; it holds {', '.join(accounts)}")
 
-    def _bound(self, report: Report, warehouse: Warehouse, given: dict[str, Any]) -> dict[str, Any]:
+    def _bound(self, report: Report, warehouse: Engine, given: dict[str, Any]) -> dict[str, Any]:
         values: dict[str, Any] = {**report.defaults, **given, "price": self._price}
         if "since" in values:
             values["since"] = _start(values["since"], "since")

@@ -40,6 +40,10 @@ class Storage(Protocol):
 
 def open_storage(url: str) -> Storage:
     """Return the storage behind a lake's URL; SettingsError for a kind that there is none for."""
+    if url.startswith("s3://"):
+        from genesis_etl.s3 import S3Storage
+
+        return S3Storage(url)
     path = url.removeprefix("file://")
     if "://" in path:
         raise SettingsError(f"no storage for {shown(url)}; a lake is a folder")

@@ -13,11 +13,12 @@ PACKAGE = Path(__file__).parent.parent / "genesis_etl"
 # A room may import those before it, never one after it.
 ORDER = [
     ["errors", "version", "text", "times", "settings"],
-    ["page", "pacer", "transport", "storage", "table"],
-    ["api", "capture", "s3"],
-    ["lake"],
-    ["export", "warehouse", "verify"],
+    ["page", "pacer", "transport", "table"],
+    ["storage", "s3"],
+    ["api", "capture", "lake"],
+    ["warehouse", "verify"],
     ["spark", "compact"],
+    ["export"],
     ["reports", "render", "sandbox"],
     ["demo"],
     ["cli"],
