@@ -186,7 +186,8 @@ class Client:
                 if self._stopped.is_set():
                     raise ApiUnavailable(f"{where}: stopped") from None
                 if failures >= self._settings.attempts:
-                    advice = "try again later" if fault.kind is ApiUnavailable else _UNUSABLE
+                    again = f"try again later, the endpoint is {self._account.endpoint}"
+                    advice = again if fault.kind is ApiUnavailable else _UNUSABLE
                     raise fault.kind(f"{where}: {fault}; {advice}") from None
                 own = 2.0 ** (failures - 1) * self._settings.backoff * random.uniform(0.5, 1)
                 own = min(own, MAX_BACKOFF - waited)

@@ -318,7 +318,10 @@ def export_command(
             )
         except ExportFailed as error:
             landed, failed = error.landed, error
-    _print(_results(names, landed, failed.failed if failed else {}))
+    results = _results(names, landed, failed.failed if failed else {})
+    if _shared("form") == "table":  # for people: what no account has is no column
+        results = results.select([name for name in results.column_names if results[name].null_count < len(results)])
+    _print(results)
     if failed is not None:
         raise failed
 

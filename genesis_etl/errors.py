@@ -18,11 +18,10 @@ Every message is one line: what was seen, where, and what to do next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
 
 class GenesisEtlError(Exception):
@@ -65,6 +64,10 @@ class CollectionRefused(ApiError):
         self.status = status
         self.exit_code = exit_code
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross processes on a cluster, and pickle knows no keyword arguments.
+        return _collection_refused, (str(self), self.status, self.exit_code)
+
 
 class CaptureError(GenesisEtlError):
     """The answers make no capture that could be believed."""
@@ -103,3 +106,10 @@ class ExportFailed(GenesisEtlError):
         else:
             message = "; ".join(f"account {name}: {error}" for name, error in self.failed.items())
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ExportFailed, (self.landed, self.failed)
+
+
+def _collection_refused(message: str, status: int, exit_code: int) -> CollectionRefused:
+    return CollectionRefused(message, status=status, exit_code=exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -14,28 +15,54 @@ import pytest
 
 from genesis_etl import cli, settings
 from genesis_etl.reports import find_report, report_names
+from genesis_etl.sandbox import FAULTS
 from genesis_etl.table import CAPTURES, IMAGES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = [
-    (command, output)
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    for command, output in re.findall(r"^\$ (genesis-etl [^\n]*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
-]
+_BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
+_COMMAND = re.compile(r"^\$ (genesis-etl [^\n]*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+BLOCKS = [pair for block in _BLOCK.findall(README) for pair in _COMMAND.findall(block)]
+
+
+def output_of(command: str) -> str:
+    """Run a command of the README as a newcomer would, without settings or token."""
+    done = subprocess.run(
+        [sys.executable, "-m", "genesis_etl", *shlex.split(command)[1:]],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("GENESIS")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout + done.stderr
+
+
+def faults() -> str:
+    """Return the table of the sandbox's faults, as it stands in the README."""
+    rows = [f"| `{kind}` | {sentence} |" for kind, sentence in FAULTS.items()]
+    return "\n".join(["| fault | what the server does |", "|---|---|", *rows])
+
+
+def renewed(readme: str) -> str:
+    """Return the README with the output of every command and the faults as they are now."""
+
+    def block(match: re.Match[str]) -> str:
+        return _COMMAND.sub(lambda found: f"$ {found[1]}\n{output_of(found[1])}", match[0])
+
+    table = re.compile(r"(?<=<!-- faults -->\n\n).*?(?=\n##)", re.DOTALL)
+    return table.sub(lambda _: faults() + "\n", _BLOCK.sub(block, readme))
 
 
 @pytest.mark.parametrize(("command", "output"), BLOCKS, ids=[command[12:60] for command, _ in BLOCKS])
 def test_the_readme_shows_real_output(command: str, output: str) -> None:
     """Every `genesis-etl` command of the README prints what the README shows below it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "genesis_etl", *shlex.split(command)[1:]],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout + done.stderr == output, f"write this below `$ {command}`:\n{done.stdout}{done.stderr}"
+    assert output_of(command) == output, "run `python -m tests.test_docs` and read what has changed"
+
+
+def test_the_readme_lists_every_fault_of_the_sandbox() -> None:
+    """Each kind of fault that the sandbox knows stands in the README with its sentence."""
+    assert faults() in README
 
 
 def test_the_readme_names_every_command() -> None:
@@ -84,3 +111,7 @@ def test_notebooks_run_and_are_stored_without_outputs(path: Path) -> None:
     done = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
     outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(renewed(README), encoding="utf-8")
