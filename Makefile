@@ -4,12 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 LAKE := data/lake-demo
 
-.PHONY: help setup setup-all demo test test-all check format bench clean
+.PHONY: help setup setup-all demo test test-all torture check format bench clean
 
 help:
 	@echo "make demo      set up, capture 120 days of a simulated account, print both reports"
 	@echo "make test      the tests, under five minutes; make test-all adds the slow ones"
 	@echo "make check     lint, format and types"
+	@echo "make torture   the attacks on the three promises, longer, with their figures"
 	@echo "make bench     the measurements of benchmarks/"
 
 setup: .venv/.ready
@@ -27,14 +28,20 @@ setup-all: .venv/.ready-all
 	@touch $@
 
 demo: setup
-	$(BIN)/genesis-etl demo --days 119 --lake $(LAKE) > /dev/null
-	PREFECT_HOME=$${PREFECT_HOME:-$(CURDIR)/.venv/prefect} $(BIN)/python -m flows.demo $(LAKE)
+	@$(BIN)/genesis-etl demo --days 119 --lake $(LAKE) > /dev/null
+	@PREFECT_HOME=$${PREFECT_HOME:-$(CURDIR)/.venv/prefect} $(BIN)/python -m flows.demo $(LAKE)
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: setup-all
 	$(BIN)/python -m pytest
+
+# What attacks the three promises, longer and with the figures in the end; under ten minutes.
+torture: setup
+	$(BIN)/python -m pytest --figures tests/test_drift.py tests/test_api.py tests/test_page.py tests/test_export.py \
+		tests/test_secrets.py tests/test_lake.py tests/test_storage.py tests/test_concurrency.py tests/test_verify.py \
+		tests/test_compact.py --deselect tests/test_compact.py::test_a_thousand_random_histories_tell_the_same
 
 check: setup
 	$(BIN)/ruff check .

@@ -526,4 +526,4 @@ def demo_command(days: int, lake: str) -> None:
     for name, options in demo_room.REPORTS:
         click.echo(f"\n{find_report(name).title}\n")
         _write(opened.report_rows(name, **options), "table")
-    _say("\n".join(["", "try next:", *(f"  {line}" for line in demo_room.next_commands(lake))]))
+    click.echo("\n".join(["", "try next:", *(f"  {line}" for line in demo_room.next_commands(lake))]))

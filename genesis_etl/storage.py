@@ -14,7 +14,7 @@ from genesis_etl.text import shown
 
 # The one form of a temporary name that neither DuckDB's nor pandas' globs match.
 TEMPORARY: Final = ".parquet.tmp"
-_TRIES: Final = 5
+_TRIES: Final = 50
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ class LocalStorage:
         """Open a new file, and again where a neighbour has just removed the folder for being empty."""
         for _ in range(_TRIES):
             missing = [folder for folder in (file.parent, *file.parent.parents) if not folder.exists()]
-            with contextlib.suppress(FileNotFoundError):
+            # mkdir calls a folder that goes between its two looks an existing file.
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 for folder in missing:
                     _sync_folder(folder.parent)

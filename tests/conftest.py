@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -99,6 +100,54 @@ def told(error: BaseException | None) -> str:
     return "\n".join(texts)
 
 
+FIGURES: Counter[str] = Counter()
+
+
+def figure(what: str, number: int = 1) -> None:
+    """Count something that `make torture` prints in the end."""
+    FIGURES[what] += number
+
+
+@pytest.fixture(autouse=True)
+def _figures(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Hand what a test has counted to whoever sums it up, across the processes of a run."""
+    FIGURES.clear()
+    yield
+    for what, number in FIGURES.items():
+        record_property(f"figure {what}", number)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", action="store_true", help="print what was tried and what came of it")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if not config.getoption("--figures"):
+        return
+    totals: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "teardown":
+                for name, number in report.user_properties:
+                    totals[name.removeprefix("figure ")] += number if name.startswith("figure ") else 0
+            elif getattr(report, "failed", False) and any(room in report.nodeid for room in ("lake", "compact")):
+                totals["steps broken"] += 1
+    terminalreporter.section("figures")
+    for title, parts in TOLD.items():
+        told = ", ".join(f"{totals[part]:,} {word}" for part, word in parts.items())
+        terminalreporter.write_line(f"{title:<24} {told}")
+
+
+TOLD = {
+    "moving lists": {"drift": "trials", "drift wrong": "wrong", "drift refused": "refused"},
+    "faults of the API": {"faults": "cases", "faults accepted": "silently accepted"},
+    "steps of writing": {"steps": "failed or died at", "steps broken": "broken"},
+    "queries during commits": {"queries": "queries", "commits": "commits", "bad queries": "failed or wrong"},
+    "bit flips": {"flips": "flips", "flips found": "found"},
+    "artefacts": {"artefacts": "searched", "tokens": "tokens found"},
+}
+
+
 def refused(settings: Settings, token: str, exit_code: int, *words: str, **options: Any) -> ExportFailed:
     """Run an export that must fail, hold it against what follows every failure, and return its error.
 
@@ -109,10 +158,14 @@ def refused(settings: Settings, token: str, exit_code: int, *words: str, **optio
     said: list[str] = []
     with pytest.raises(ExportFailed) as caught:
         export(settings, notice=said.append, **options)
+        figure("faults accepted")
     error = caught.value
     assert files_of(settings.lake) == before
-    for artefact in (told(error), *map(told, error.failed.values()), *said, *map(str, before)):
-        assert token not in artefact
+    figure("faults")
+    artefacts = [told(error), *map(told, error.failed.values()), *said, *map(str, before)]
+    figure("artefacts", len(artefacts) + len(before))
+    figure("tokens", sum(token in artefact for artefact in artefacts))
+    assert not any(token in artefact for artefact in artefacts)
     assert not any(token.encode() in data for data in before.values())
     assert "\n" not in str(error)
     assert len(str(error)) < 1000

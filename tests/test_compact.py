@@ -22,6 +22,7 @@ from genesis_etl.compact import Folding, compact
 from genesis_etl.errors import LakeError
 from genesis_etl.lake import Lake, is_fold
 from genesis_etl.reports import open_lake
+from tests.conftest import figure
 from tests.histories import Row, at, fold, land, land_all, row, rows, snapshot_of
 
 NOW = at("2026-11-23 12:00")
@@ -350,6 +351,7 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled() -> None:
         )
         assert died.returncode in (0, 9), died.stderr
         assert answers("lake") == before
+        figure("steps")
         if died.returncode == 0:
             assert step > 10
             return

@@ -14,6 +14,7 @@ import pytest
 from genesis_etl.lake import Capture, Lake
 from genesis_etl.reports import open_lake
 from genesis_etl.verify import has_failed, verify
+from tests.conftest import figure
 from tests.histories import Row, at, fold, land, rows
 
 EXPORTER = """
@@ -110,6 +111,9 @@ def test_readers_beside_landings_and_folds_are_never_wrong(landings: int, querie
         done.set()
         for reader in readers:
             reader.join()
+    figure("queries", sum(answered))
+    figure("commits", len(states))
+    figure("bad queries", len(problems))
     assert problems == []
     assert sum(answered) >= queries
     assert len(states) == landings

@@ -14,7 +14,7 @@ from genesis_etl.capture import MAX_PASSES, Reading, read_account
 from genesis_etl.errors import ListMoved
 from genesis_etl.page import Page
 from genesis_etl.sandbox import Sandbox
-from tests.conftest import settings_for
+from tests.conftest import figure, settings_for
 
 Item = dict[str, Any]
 ORDERS: dict[str, Callable[[Item], Any]] = {
@@ -166,6 +166,10 @@ def trials(seeds: range, read: Callable[[Account], Reading], size: int, per_page
         made += 1
         wrong += is_wrong(account, reading)
         assert 1 <= reading.passes <= MAX_PASSES
+    if read is not read_once:
+        figure("drift", len(seeds))
+        figure("drift wrong", wrong)
+        figure("drift refused", len(seeds) - made)
     return wrong, made
 
 

@@ -27,6 +27,7 @@ from genesis_etl.lake import Capture, Lake, capture_rows
 from genesis_etl.reports import open_lake
 from genesis_etl.table import CAPTURES, IMAGES
 from genesis_etl.verify import has_failed, verify
+from tests.conftest import figure
 from tests.histories import at, fold, land, land_all, row, rows, snapshot_of
 from tests.test_storage import Disk, failing, raises
 
@@ -117,6 +118,7 @@ def test_a_landing_fails_whole(code: int, is_first: bool) -> None:
             break
         if before or snapshot_of(url):
             assert not has_failed(verify(url))
+    figure("steps", failed)
     assert failed >= 25
     assert landed <= 5
 
@@ -136,6 +138,7 @@ def test_a_disk_that_stays_broken_leaves_old_or_new() -> None:
         found = observed(url)
         assert found in ([("01", "default", "a")], [("01", "default", "a"), ("02", "default", "b")])
         assert not is_new or len(found) == 2
+        figure("steps")
         assert not has_failed(verify(url))
         if not disk.has_acted:
             break
@@ -175,6 +178,7 @@ def test_a_process_that_dies_leaves_old_or_new() -> None:
         assert last == ("03", "default", "c")
         assert not has_failed(verify(f"lake{n}"))
         news += len(found) == 2
+        figure("steps")
     assert 1 <= news < steps
 
 
@@ -207,6 +211,7 @@ def test_an_interrupt_at_any_step_leaves_no_damage() -> None:
             land(lake, at("2026-11-02"), rows("b"))
         assert not has_failed(verify(f"lake{n}"))
         assert len(observed(f"lake{n}")) in (1, 2)
+        figure("steps")
         assert [name for name in snapshot_of(f"lake{n}") if name.endswith(".tmp")] == []
         if not disk.has_acted:
             break

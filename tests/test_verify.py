@@ -16,6 +16,7 @@ from genesis_etl.errors import LakeError
 from genesis_etl.lake import Lake, capture_rows
 from genesis_etl.table import IMAGES, ROW
 from genesis_etl.verify import SCHEMA, has_failed, verify
+from tests.conftest import figure
 from tests.histories import at, fold, land, land_all, rows, snapshot_of
 
 STATES = {"2026-11-01": rows("a"), "2026-11-02": rows("a", "b"), "2026-11-03": rows("b", "c"), "2026-11-04": []}
@@ -85,6 +86,8 @@ def test_every_flipped_bit_is_found() -> None:
         bad[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         file.write_bytes(bad)
         found = verify("lake")
+        figure("flips")
+        figure("flips found", has_failed(found))
         assert has_failed(found)
         assert [each["file"] for each in found.to_pylist() if each["status"] == "damaged"] == [str(file)[5:]]
         file.write_bytes(data)
