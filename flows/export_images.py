@@ -13,7 +13,8 @@ import signal
 import sys
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 # Prefect reads both when it is imported. Its server's first start takes longer than its own limit of 20 s.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
@@ -25,7 +26,8 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
 from genesis_etl import ExportFailed, GenesisEtlError, Settings, open_lake
-from genesis_etl.errors import LakeError
+from genesis_etl.api import stop_clients
+from genesis_etl.errors import ApiUnavailable, LakeError
 from genesis_etl.export import export_account
 
 Row = dict[str, Any]
@@ -86,14 +88,19 @@ def export_images(
             runs[account.name] = export_one.submit(account.name, config, lake, allow_empty, without_snapshots)
     landed: list[Row] = []
     failed: dict[str, GenesisEtlError] = {}
-    for name, run in runs.items():
-        result = run.result(raise_on_failure=False)
-        if isinstance(result, GenesisEtlError):
-            failed[name] = result
-        elif isinstance(result, BaseException):
-            raise result
-        else:
-            landed.append(result)
+    try:
+        for name, run in runs.items():
+            result = run.result(raise_on_failure=False)
+            if isinstance(result, GenesisEtlError):
+                failed[name] = result
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                landed.append(result)
+    except BaseException:
+        # Prefect makes an exception of a signal, and then waits for every task.
+        stop_clients()
+        raise
     for row in landed:
         with tags("genesis-etl", f"account:{row['account']}"):
             read_back(row["account"], row["capture_id"], row["rows"], settings.lake)
@@ -102,17 +109,24 @@ def export_images(
     return landed
 
 
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    """End in order: Prefect's temporary server ends with the interpreter, which ends when no task waits any more."""
+    stop_clients()
+    sys.exit(128 + signum)
+
+
 def main() -> int:
     """Run the flow once, as a command: one line and the documented exit code on failure."""
-    # Prefect's temporary server ends with the interpreter, so a termination has to end it in order.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _stop)
     try:
         export_images()
     except GenesisEtlError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    except Exception as error:  # Prefect's own: its API is down, its database locked
+        print(f"error: Prefect: {error}; `genesis-etl export` captures without it", file=sys.stderr)
+        return ApiUnavailable.exit_code
     return 0
 
 

@@ -14,6 +14,7 @@ import re
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -108,6 +109,15 @@ class _Session(requests.Session):
         """Know of no redirect: even one that is not followed requests would parse, and read its body into memory."""
 
 
+_open: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def stop_clients() -> None:
+    """Stop every client of the process, for a signal that has to end what other threads wait for."""
+    for client in list(_open):
+        client.stop()
+
+
 class Client:
     """Reads single pages for one account; threads share it and its rate.
 
@@ -135,6 +145,8 @@ class Client:
         adapter = _TimedAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+
+        _open.add(self)
 
     def __enter__(self) -> Client:
         return self

@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from genesis_etl import open_lake
-from genesis_etl.sandbox import Sandbox
+from genesis_etl.sandbox import Fault, Sandbox
 
 ROOT = Path(__file__).parent.parent
 FLOW = ROOT / "flows" / "export_images.py"
@@ -150,6 +150,58 @@ def test_a_failing_account_stops_no_other_and_fails_the_flow_by_name(
     for token in (wrong, sandbox.token):
         assert token not in done.stdout + done.stderr
         assert token not in stored_text(prefect.home)
+
+
+def test_without_the_prefect_api_the_error_is_clear_and_the_command_captures(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """With the Prefect API down, the flow says so in one line and leaves nothing; `genesis-etl export` needs no API."""
+    sandbox = serve(at=datetime.now(UTC))
+    reach = {
+        "GENESISCLOUD_ENDPOINT": sandbox.endpoint,
+        "GENESISCLOUD_TOKEN": sandbox.token,
+        "PREFECT_API_URL": "http://127.0.0.1:1/api",
+    }
+    done = run_flow(prefect, tmp_path, **reach)
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[-1] == (
+        "error: Prefect: Failed to reach API at http://127.0.0.1:1/api/; `genesis-etl export` captures without it"
+    )
+    assert not (tmp_path / "data").exists()
+    command = [sys.executable, "-m", "genesis_etl", "export"]
+    captured = subprocess.run(command, env={**prefect.environment, **reach}, cwd=tmp_path, timeout=60)
+    assert captured.returncode == 0
+    assert len(open_lake(str(tmp_path / "data" / "lake")).sql("select * from captures")) == 1
+
+
+@pytest.mark.slow
+def test_a_terminated_flow_leaves_no_server_behind(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """SIGTERM while a flow on a temporary server waits for a page ends with 143, no process and no file."""
+    sandbox = serve(at=datetime.now(UTC), faults=[Fault("hang", seconds=60, times=0)])
+    environment = {name: value for name, value in prefect.environment.items() if name != "PREFECT_API_URL"}
+    environment |= {
+        "PREFECT_HOME": str(tmp_path / "home"),
+        "GENESISCLOUD_ENDPOINT": sandbox.endpoint,
+        "GENESISCLOUD_TOKEN": sandbox.token,
+    }
+    flow = subprocess.Popen([sys.executable, str(FLOW)], env=environment, cwd=tmp_path, start_new_session=True)
+    for _ in range(1200):
+        if sandbox.requests or flow.poll() is not None:
+            break
+        time.sleep(0.1)
+    flow.terminate()
+    assert flow.wait(60) == 143
+    for _ in range(100):
+        try:
+            os.killpg(flow.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("a process of the flow's group lives on")
+    assert not list((tmp_path / "data").rglob("*.parquet*"))
 
 
 def stored_text(home: Path) -> str:
