@@ -57,8 +57,11 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=ROW)
 
 
-def land_year(url: str, captures: int = 8_760) -> None:
-    """Land hourly captures of an account that makes and deletes snapshots every hour."""
+def land_year(url: str, captures: int = 8_760, start: int = 0) -> None:
+    """Land hourly captures of an account that makes and deletes snapshots every hour, from hour `start` on.
+
+    The account is the same whatever is landed of it; what lies before `start` is lived through, not landed.
+    """
     chance = random.Random(1)
     lake = Lake(url)
     before = FIRST - timedelta(days=30)
@@ -67,8 +70,8 @@ def land_year(url: str, captures: int = 8_760) -> None:
         row(n, "snapshot", chance.choice(REGIONS), before) for n in range(SHARED_IMAGES, SHARED_IMAGES + SNAPSHOTS)
     ]
     made = SHARED_IMAGES + SNAPSHOTS
-    moving = table(living)
-    for hour in range(captures):
+    moving, is_changed = table(living), False
+    for hour in range(start + captures):
         at = FIRST + hour * HOUR
         births = [*range(made, made + sum(chance.random() < MADE / 48 for _ in range(2)))]
         made += len(births)
@@ -77,7 +80,11 @@ def land_year(url: str, captures: int = 8_760) -> None:
             for _ in range(deaths):
                 del living[chance.randrange(len(living))]
             living += [row(n, "snapshot", chance.choice(REGIONS), at - timedelta(minutes=11)) for n in births]
-            moving = table(living)
+            is_changed = True
+        if hour < start:
+            continue
+        if is_changed:
+            moving, is_changed = table(living), False
         rows = pa.concat_tables([shared, moving]).combine_chunks()
         count = SHARED_IMAGES + len(living)
         lake.land(

@@ -22,7 +22,7 @@ from http import HTTPStatus
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -31,7 +31,7 @@ from urllib3.exceptions import HTTPError
 from genesis_etl.errors import ApiError, ApiUnavailable, AuthError, BadPage, CollectionRefused
 from genesis_etl.pacer import Pacer
 from genesis_etl.page import PER_PAGE, Page, read_page
-from genesis_etl.settings import Account, Settings
+from genesis_etl.settings import Account, Hook, Settings
 from genesis_etl.text import Redactor, shown
 from genesis_etl.transport import CHUNK, TimedHTTPPool, TimedHTTPSPool, TooMuch, attempt
 
@@ -39,6 +39,7 @@ _CONNECTIONS: Final = 16  # kept open; more threads than that only open more
 MAX_BODY: Final = 32 * 2**20
 _MAX_WIRE: Final = 2 * MAX_BODY  # headers, and chunks so small that their frames weigh as much as they hold
 MAX_WAIT: Final = 60.0  # of one Retry-After
+NOTICE_SECONDS: Final = 10.0
 MAX_BACKOFF: Final = 15.0  # the sum of our own waits for one page
 _UNUSABLE: Final = "this answer cannot be used, try again later or check the endpoint setting"
 _PLAIN: Final = ("", "identity")
@@ -146,6 +147,10 @@ class Client:
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
+        # Requests differ in their URL alone; preparing each anew would cost as much as parsing a page.
+        self._request = self._session.prepare_request(requests.Request("GET", account.endpoint))
+        ways = self._session.merge_environment_settings(account.endpoint, {}, None, None, None)
+        self._sending: dict[str, Any] = {name: ways[name] for name in ("proxies", "verify", "cert")}
         _open.add(self)
 
     def __enter__(self) -> Client:
@@ -226,12 +231,10 @@ class Client:
         seconds = min(self._settings.deadline, max(self._ends_at - time.monotonic(), 0.001))
         attempt.begin(seconds, _MAX_WIRE, self._stopped)
         try:
-            with self._session.get(
-                f"{self._account.endpoint}/{collection}",
-                params=query,
-                stream=True,
-                allow_redirects=False,
-                timeout=seconds,
+            request = self._request.copy()
+            request.url = f"{self._account.endpoint}/{collection}?{urlencode(query)}"
+            with self._session.send(
+                request, stream=True, allow_redirects=False, timeout=seconds, **self._sending
             ) as response:
                 if self.clock_skew is None:
                     self.clock_skew = _skew(response)
@@ -328,6 +331,37 @@ class Client:
         text = getattr(error, "strerror", None) or str(error.args[-1] if error.args else error)
         text = text.split("object at 0x")[-1].split(">: ", 1)[-1]
         return shown(self._auth.redact(text) or type(error).__name__, 160)
+
+
+def notify(hook: Hook, body: bytes | None = None) -> None:
+    """POST a JSON text to a URL, or GET it without one; ApiUnavailable unless it answers 2xx within ten seconds.
+
+    One attempt, no redirect, no header of ours. The message names the host alone, for the rest is a secret.
+    """
+    attempt.begin(NOTICE_SECONDS, _MAX_WIRE, threading.Event())
+    with _Session() as session:
+        session.auth = lambda request: request  # or requests would ask ~/.netrc
+        session.trust_env = not hook.is_local
+        session.mount("http://", _TimedAdapter())
+        session.mount("https://", _TimedAdapter())
+        try:
+            with session.request(
+                "GET" if body is None else "POST",
+                hook.reveal(),
+                data=body,
+                headers=None if body is None else {"Content-Type": "application/json"},
+                stream=True,
+                allow_redirects=False,
+                timeout=NOTICE_SECONDS,
+            ) as response:
+                status = response.status_code
+        except _FAILED as error:
+            inner = _innermost(error)
+            late = time.monotonic() >= attempt.ends_at
+            cause = f"no answer within {NOTICE_SECONDS:g} s" if late else getattr(inner, "strerror", None)
+            raise ApiUnavailable(f"{shown(hook.host)}: {cause or type(inner).__name__}") from None
+    if not 200 <= status < 300:
+        raise ApiUnavailable(f"{shown(hook.host)} answered {status}")
 
 
 def _innermost(error: BaseException) -> BaseException:

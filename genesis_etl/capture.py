@@ -73,12 +73,16 @@ def read_account(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="page") as threads:
         images = _Collection(pages, "images", threads, progress, type)
         snapshots = _Collection(pages, "snapshots", threads, progress)
+        beside: list[Future[Items]] = []
+        if with_snapshots:
+            # While a long list is read, the other one fills the waits between its passes.
+            images.when_long = lambda: beside.append(threads.submit(snapshots.read))
         try:
             listed = images.read()
             if not with_snapshots:
                 return Reading(listed, None, images.passes)
             try:
-                detailed = snapshots.read()
+                detailed = beside[0].result() if beside else snapshots.read()
             except CollectionRefused as refusal:
                 # What could be read a moment ago is not something this account may not see.
                 if snapshots.passes > 1:
@@ -119,6 +123,7 @@ class _Collection:
         type: str | None = None,
     ) -> None:
         self.passes = 0
+        self.when_long: Callable[[], None] | None = None  # called once the first answer has not been all
         self._pages = pages
         self._name = name
         self._threads = threads
@@ -165,6 +170,8 @@ class _Collection:
                 return None, False
             if page.number == 1 and len(page.items) == page.total_count:
                 return {item["id"]: item for item in page.items}, True
+            if page.number == 1 and self.passes == 1 and self.when_long is not None:
+                self.when_long()
             if self._contradicts(page, first):
                 return None, False
         assert first is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,6 +75,8 @@ def export_account(
     notice: Notice | None = None,
 ) -> Capture:
     """Capture one account and land it; raises whatever made that impossible, and then nothing has changed."""
+    # Arrow imports pandas with its first array; while the first answer is awaited, that costs nothing.
+    threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()
     lake = Lake(settings.lake)
     newest = lake.newest(account.name)
     captured_at = _captured_at(settings, account, newest)

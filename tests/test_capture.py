@@ -256,7 +256,9 @@ def test_the_progress_counts_every_page(serve: Callable[..., Sandbox]) -> None:
     """The progress is told of each page as it comes: how many of how many, in which pass."""
     seen: list[tuple[str, int, int, int]] = []
     read(serve(collections=listing(250, 1)), progress=lambda *step: seen.append(step))
-    assert seen == [("images", done, 3, turn) for turn in (1, 2) for done in (1, 2, 3)] + [("snapshots", 1, 1, 1)]
+    images = [("images", done, 3, turn) for turn in (1, 2) for done in (1, 2, 3)]
+    assert [step for step in seen if step[0] == "images"] == images
+    assert [step for step in seen if step[0] != "images"] == [("snapshots", 1, 1, 1)]
 
 
 class Overlapping:
@@ -269,6 +271,8 @@ class Overlapping:
         self._lock = threading.Lock()
 
     def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
+        if collection == "snapshots":
+            return Page(collection, number, [], 0, 100, b"")
         with self._lock:
             if number == 1:
                 self.passes += 1
@@ -291,7 +295,7 @@ def test_a_pass_begins_after_the_one_before_has_ended() -> None:
     pages = Overlapping()
     assert len(read_account(pages).images) == 500
     assert pages.overlaps == [0] * len(pages.overlaps)
-    assert pages.passes == 5
+    assert pages.passes == 4
 
 
 def test_an_item_too_deep_to_compare_is_refused() -> None:
