@@ -53,8 +53,7 @@ class SparkWarehouse:
         with _mapped():
             self._session = _session()
             paths = sorted(set(commits["path"].to_pylist()))
-            # Spark tells a row's file as an encoded URI; its last part is unique in a lake and needs no encoding.
-            names = pa.array([PurePosixPath(path).name for path in commits["path"].to_pylist()], pa.string())
+            names = pa.array([_name(path) for path in commits["path"].to_pylist()], pa.string())
             self._view("lake_commits", commits.drop_columns(["path"]).append_column("path", names))
             self._view("lake_expected_regions", pa.table({"region": pa.array(regions, pa.string())}))
             first, end = CALENDAR
@@ -62,17 +61,16 @@ class SparkWarehouse:
                 "select explode(sequence(:first, :last, interval 1 day)) as day",
                 args={"first": first, "last": end},
             ).createOrReplaceTempView("lake_calendar")
-            self._rows("lake_rows", paths)
-            for name in VIEWS:
-                frame = self._session.sql(translated(view_sql(name)))
-                if name == VIEWS[0]:
-                    frame = frame.cache()
-                frame.createOrReplaceTempView(name)
-                if name == VIEWS[0]:
-                    newest = {
-                        row.path for row in self._session.sql(f"select path from {name} where is_newest").collect()
-                    }
-                    self._rows("lake_newest_rows", [path for path in paths if PurePosixPath(path).name in newest])
+            captures = self._session.sql(translated(view_sql(VIEWS[0]))).cache()
+            captures.createOrReplaceTempView(VIEWS[0])
+            counts = captures.groupBy("path").count().collect()
+            single = {each["path"] for each in counts if each["count"] == 1}
+            newest = {each["path"] for each in captures.where("is_newest").select("path").collect()}
+            self._rows("lake_single_rows", [path for path in paths if _name(path) in single])
+            self._rows("lake_many_rows", [path for path in paths if _name(path) not in single])
+            self._rows("lake_newest_rows", [path for path in paths if _name(path) in newest])
+            for name in VIEWS[1:]:
+                self._session.sql(translated(view_sql(name))).createOrReplaceTempView(name)
 
     def close(self) -> None:
         """Forget what was cached; the session stays, it may be the cluster's."""
@@ -110,6 +108,11 @@ class SparkWarehouse:
             return
         frame: DataFrame = self._session.read.parquet(*paths)
         frame.selectExpr("*", "_metadata.file_name as path").createOrReplaceTempView(name)
+
+
+def _name(path: str) -> str:
+    """Return what Spark and we call a file: it tells an encoded URI, of which the last part needs no encoding."""
+    return PurePosixPath(path).name
 
 
 def _session() -> SparkSession:
