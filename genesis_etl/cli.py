@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -21,19 +22,21 @@ import click
 import pyarrow as pa
 
 from genesis_etl import demo as demo_room
+from genesis_etl import forecast as future
 from genesis_etl.capture import Progress
 from genesis_etl.errors import ExportFailed, GenesisEtlError, ReportError, SettingsError
 from genesis_etl.export import export, live_rows
 from genesis_etl.lake import CAPTURE_COLUMNS, Capture, Lake, capture_rows
-from genesis_etl.render import FORMATS, escaped, render
-from genesis_etl.reports import ENGINES, PERIODS, find_report, open_lake, report_names
-from genesis_etl.settings import Settings, redacted
+from genesis_etl.render import FORMATS, escaped, render, sparkline, wrapped
+from genesis_etl.reports import ENGINES, PERIODS, describe, find_report, open_lake, report_names
+from genesis_etl.settings import DEFAULT_CONFIG, Settings, redacted
 from genesis_etl.table import CAPTURES
 from genesis_etl.text import shown
 from genesis_etl.times import parse_duration, parse_time
 from genesis_etl.version import __version__
 
 _PATIENCE: Final = 2.0  # seconds that a stopped command gets to end in order
+_SKETCHES: Final = 12  # series that are drawn on a terminal
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -221,13 +224,41 @@ def _print(rows: pa.Table) -> None:
         ) from None
 
 
+def _width() -> int | None:
+    """Return how wide a table may be; null where it goes to no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() and _shared("output") is None else None
+
+
 def _write(rows: pa.Table, form: str) -> None:
     """Put rows on stdout; on a terminal as wide as that, and with nothing in them that it would obey."""
     is_terminal = sys.stdout.isatty()
-    data = render(rows, form, shutil.get_terminal_size().columns if is_terminal else None)
+    data = render(rows, form, _width())
     sys.stdout.flush()
     sys.stdout.buffer.write(escaped(data) if is_terminal else data)
     sys.stdout.buffer.flush()
+
+
+def _sketch(growth: pa.Table) -> None:
+    """Draw the closings of snapshot-growth below its table, a line per series; for eyes on a terminal alone."""
+    if _shared("quiet") or _shared("output") or _shared("form") != "table":
+        return
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False)  # which heeds NO_COLOR
+    series: dict[str, list[int]] = {}
+    for row in growth.select(["account", "region", "closing"]).to_pylist():
+        series.setdefault(" ".join(filter(None, (row["account"], row["region"]))), []).append(row["closing"])
+    for label, closings in list(series.items())[:_SKETCHES]:
+        ends = f"{closings[0]:,} → {closings[-1]:,}"
+        name = shown(label, 40)
+        bars = sparkline(closings, max(console.width - len(f"closing  {name}    {ends}"), 1))
+        line = Text.assemble("closing  ", name, "  ", (bars, "cyan"), "  ", ends)
+        console.print(line, no_wrap=True, crop=True)
+    if len(series) > _SKETCHES:
+        _say(f"and {len(series) - _SKETCHES} more")
 
 
 def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, Exception]) -> pa.Table:
@@ -324,6 +355,9 @@ def export_command(
     _print(results)
     if failed is not None:
         raise failed
+    from genesis_etl.check import beat
+
+    beat(settings, _say)
 
 
 @cli.command("images")
@@ -361,6 +395,7 @@ def images_command(accounts: tuple[str, ...], type_: str | None, region: str | N
 @cli.command("report")
 @click.argument("name", required=False)
 @click.option("--list", "is_list", is_flag=True, help="Name all reports.")
+@click.option("--describe", "is_described", is_flag=True, help="Say what the report takes and what its columns mean.")
 @click.option("--account", metavar="A", help="This account alone.")
 @click.option("--region", metavar="R", help="This region alone.")
 @click.option("--per-region", is_flag=True, help="Rows per region instead of totals.")
@@ -369,18 +404,28 @@ def images_command(accounts: tuple[str, ...], type_: str | None, region: str | N
 @click.option("--until", metavar="D", help="Up to this date, or before this instant.")
 @click.option("--by", metavar="|".join(PERIODS), help="Length of a period.")
 @click.option("--as-of", metavar="T", help="As it was then: captures up to this time only.")
+@click.option("--older-than", metavar="D", help="stale-snapshots older than this, such as 90d.")
+@click.option("--forecast", type=int, metavar="N", help="snapshot-growth goes on for so many periods.")
 @click.option("--matrix", is_flag=True, help="region-coverage with a row per image and a column per region.")
 @click.option("--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="What runs the SQL.")
 @_lake_option
 @_prints_data
 @_everywhere
 def report_command(
-    name: str | None, is_list: bool, lake: str | None, type_: str | None, engine: str, **options: Any
+    name: str | None,
+    is_list: bool,
+    is_described: bool,
+    lake: str | None,
+    type_: str | None,
+    engine: str,
+    **options: Any,
 ) -> None:
     """Run a report over the lake.
 
     \b
     Example:  genesis-etl report snapshot-growth --by week --per-region
+              genesis-etl report snapshot-growth --forecast 30
+              genesis-etl report changes --describe
     """
     if is_list:
         titles = [find_report(each).title for each in report_names()]
@@ -388,9 +433,20 @@ def report_command(
         return
     if name is None:
         raise ReportError(f"name a report: {', '.join(report_names())}")
+    if is_described:
+        meanings = describe(name)
+        _say(find_report(name).summary)
+        is_table = _shared("form") == "table"
+        _print(wrapped(meanings, _width()) if is_table else meanings)
+        return
     settings = _settings(lake=lake)
     opened = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month, engine=engine)
-    _print(opened.report_rows(name, type=type_, **options))
+    rows = opened.report_rows(name, type=type_, **options)
+    _print(rows)
+    if options["forecast"] is not None:
+        _say(f"forecast: {future.METHOD}")
+    if name == "snapshot-growth":
+        _sketch(rows)
 
 
 @cli.command("sql")
@@ -408,6 +464,36 @@ def sql_command(statement: str, lake: str | None) -> None:
     """
     settings = _settings(lake=lake)
     _print(open_lake(settings.lake).sql_rows(statement))
+
+
+@cli.command("dashboard")
+@click.option(
+    "--output", default="page.html", show_default=True, metavar="FILE", callback=_output, help="Write the page there."
+)
+@_lake_option
+@_everywhere
+def dashboard_command(output: Path | None, lake: str | None) -> None:
+    """Write a page of the lake: figures, growth, coverage, changes, stale snapshots and how well it was captured.
+
+    One HTML file that asks no server for anything; under each picture stand its numbers and their command.
+
+    \b
+    Example:  genesis-etl dashboard --output page.html
+    """
+    from genesis_etl.dashboard import make_page
+
+    if output is None:
+        raise click.UsageError("the page is for a file; name it with --output FILE")
+    settings = _settings(lake=lake)
+    opened = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month)
+    page = make_page(opened, currency=settings.currency)
+    try:
+        output.write_text(page, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write {shown(str(output), 300)}: {error.strerror}; choose another --output"
+        ) from None
+    _say(f"the page is {shown(str(output), 300)}; open it in a browser")
 
 
 @cli.command("compact")
@@ -451,6 +537,91 @@ def verify_command(lake: str | None) -> None:
     _print(rows)
     if has_failed(rows):
         raise click.exceptions.Exit(1)
+
+
+@cli.command("check")
+@click.option("--max-age", metavar="D", help="How old a newest capture may be; 2h, or as the settings say.")
+@_lake_option
+@_prints_data
+@_everywhere
+def check_command(max_age: str | None, lake: str | None) -> None:
+    """Say whether all is well.
+
+    Looks at tokens, the lake, the age and gaps of its captures, and the thresholds of the settings file. Prints a
+    row per check; the failed ones are posted to the webhook, if there is one. Ends with 1 if any failed.
+
+    \b
+    Example:  genesis-etl check --max-age 2h
+    """
+    from genesis_etl.check import alarm, check, has_failed
+
+    settings = _settings(lake=lake, max_age=max_age)
+    rows = check(settings)
+    alarm(settings, rows, _say)
+    _print(rows)
+    if has_failed(rows):
+        raise click.exceptions.Exit(1)
+
+
+@cli.command("init")
+@_everywhere
+def init_command() -> None:
+    """Write a settings file to start from, and try the token.
+
+    One request is sent, if there is a token. The file is genesis-etl.toml, or the one that --config names; one that
+    is there is left as it is.
+
+    \b
+    Example:  genesis-etl init
+    """
+    from genesis_etl.check import try_token
+    from genesis_etl.starter import write_settings
+
+    path = DEFAULT_CONFIG if _shared("config") is None else Path(_shared("config"))
+    write_settings(path)
+    _say(f"wrote {path}: every setting stands in it, commented out")
+    settings = Settings.load(path)
+    (account,) = settings.accounts
+    export_it = shlex.join(["genesis-etl", "export", *(["--config", str(path)] if path != DEFAULT_CONFIG else [])])
+    if account.secret is None or not account.secret.reveal().strip():
+        _say(f"next: put your token into the variable {account.token_variable}, then `{export_it}`")
+        return
+    try_token(settings, account)
+    _say(f"the token in {account.token_variable} is accepted; next: `{export_it}`")
+
+
+@cli.command("forget")
+@click.option("--account", required=True, metavar="A", help="The account whose captures go.")
+@click.option("--before", metavar="D", help="Only captures before this date or instant.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_lake_option
+@_prints_data
+@_everywhere
+def forget_command(account: str, before: str | None, yes: bool, lake: str | None) -> None:
+    """Remove an account's captures from the lake, for ever.
+
+    All of them, or those before a time. Asks first; where nobody can be asked, give --yes. Prints what went, a row
+    per year. Stopped at any moment it leaves a whole lake, and another run ends the work.
+
+    \b
+    Example:  genesis-etl forget --account old --before 2025-01-01
+    """
+    from genesis_etl.forget import forget, forgettable, forgotten
+
+    try:
+        end = None if before is None else parse_time(before)
+    except ValueError as error:
+        raise SettingsError(f"--before: {error}") from None
+    opened = Lake(_settings(lake=lake).lake)
+    count = sum(each.captures for each in forgettable(opened, account, end))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise SettingsError("forget removes captures for ever and asks before; give --yes where nobody can answer")
+        captures = "1 capture" if count == 1 else f"{count} captures"
+        what = f"Remove {captures} of {account} from {opened.url}, for ever?"
+        if not click.confirm(shown(what, 300), err=True):
+            raise SettingsError("nothing was removed, as you answered")
+    _print(forgotten(forget(opened, account, end)))
 
 
 @cli.command("sandbox")

@@ -16,14 +16,15 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from genesis_etl.errors import SettingsError
 from genesis_etl.text import Redactor, seen, shown
-from genesis_etl.times import parse_time
+from genesis_etl.times import parse_duration, parse_time
 
 DEFAULT_CONFIG: Final = Path("genesis-etl.toml")
 DEFAULT_ENDPOINT: Final = "https://api.genesiscloud.com/compute/v1"
@@ -55,6 +56,33 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a secret is not pickled; read it from the environment where it is needed")
+
+
+class Hook(Secret):
+    """A URL that is told of something; whoever knows it can use it, so it is kept like a token."""
+
+    __slots__ = ()
+
+    @property
+    def host(self) -> str:
+        """Return the host, which may be shown."""
+        return urlsplit(self.reveal()).hostname or ""
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether it is on this machine."""
+        return _is_loopback(self.host)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What an account may have before `check` fails; nothing is watched that is None or empty."""
+
+    snapshots: int | None = None
+    gib: float | None = None
+    growth_pct_week: float | None = None
+    snapshot_age: timedelta | None = None
+    images_everywhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +132,11 @@ class Settings:
     attempts: int = 4
     backoff: float = 1.0
     capture_deadline: float = 900.0
+    max_age: timedelta = timedelta(hours=2)
+    retired: tuple[str, ...] = ()
+    webhook: Hook | None = None
+    heartbeat: Hook | None = None
+    thresholds: Thresholds = Thresholds()
 
     @classmethod
     def load(
@@ -127,14 +160,12 @@ class Settings:
             ):
                 if raw is not None:
                     try:
-                        if source != variable and isinstance(read, _Number) and isinstance(raw, str):
-                            raise ValueError(f"expected a number, got {seen(raw)}")
-                        values[name] = read(raw)
+                        values[name] = read(raw) if source == variable else _typed(read, raw)
                     except ValueError as error:
                         raise SettingsError(f"{source}: {error}") from None
                     break
         endpoint = values.pop("endpoint", DEFAULT_ENDPOINT)
-        return cls(accounts=_accounts(toml, path, endpoint, environ), **values)
+        return cls(accounts=_accounts(toml, path, endpoint, environ), thresholds=_thresholds(toml, path), **values)
 
     def chosen(self, names: tuple[str, ...] = ()) -> tuple[Account, ...]:
         """Return the accounts of these names in the order of the settings, or all of them."""
@@ -213,10 +244,17 @@ class _Number:
         return int(number) if self.is_whole else number
 
 
-def _regions(raw: object) -> tuple[str, ...]:
+def _typed(read: Callable[[object], Any], raw: object) -> Any:
+    """Read a value from where a number is not written as a text."""
+    if isinstance(read, _Number) and isinstance(raw, str):
+        raise ValueError(f"expected a number, got {seen(raw)}")
+    return read(raw)
+
+
+def _names(kind: str, raw: object) -> tuple[str, ...]:
     names = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"expected region ids, got {seen(raw)}")
+        raise ValueError(f"expected {kind}, got {seen(raw)}")
     return tuple(sorted({name.strip() for name in names if name.strip()}))
 
 
@@ -230,12 +268,34 @@ def _now(raw: object) -> datetime:
     return parse_time(raw.isoformat() if isinstance(raw, date) else _text(raw))
 
 
+def _duration(raw: object) -> timedelta:
+    return parse_duration(_text(raw))
+
+
+def _hook(raw: object) -> Hook:
+    # As with an endpoint, a refusal does not repeat the text.
+    text = _text(raw)
+    hook = Hook(text)
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        raise ValueError("not a URL; it looks like https://hooks.example.com/a-secret-path") from None
+    if url.scheme not in ("http", "https") or not host or any(c.isspace() or not c.isprintable() for c in text):
+        raise ValueError("not a URL with https:// and a host; it looks like https://hooks.example.com/a-secret-path")
+    if url.username is not None or url.password is not None:
+        raise ValueError("a URL with a user or password in it; what is secret belongs into its path or query")
+    if url.scheme == "http" and not hook.is_local:
+        raise ValueError(f"http would show it to everyone on the way to {shown(host)}; use https")
+    return hook
+
+
 _READERS: Final[dict[str, Callable[[object], Any]]] = {
     "endpoint": _endpoint,
     "auth": _auth,
     "lake": _text,
     "rate": _Number(0.01, 10_000),
-    "regions": _regions,
+    "regions": partial(_names, "region ids"),
     "price_gib_month": _Number(0, 1e9),
     "currency": _text,
     "now": _now,
@@ -243,6 +303,17 @@ _READERS: Final[dict[str, Callable[[object], Any]]] = {
     "attempts": _Number(1, 10, is_whole=True),
     "backoff": _Number(0, 2),
     "capture_deadline": _Number(0.1, 900),
+    "max_age": _duration,
+    "retired": partial(_names, "names of accounts"),
+    "webhook": _hook,
+    "heartbeat": _hook,
+}
+_THRESHOLDS: Final[dict[str, Callable[[object], Any]]] = {
+    "snapshots": _Number(0, 1e9, is_whole=True),
+    "gib": _Number(0, 1e12),
+    "growth_pct_week": _Number(0, 1e6),
+    "snapshot_age": _duration,
+    "images_everywhere": partial(_names, "types of images"),
 }
 
 
@@ -282,7 +353,7 @@ def _read_toml(path: Path, *, is_required: bool) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"cannot read {path}: {error}") from None
     _refuse_token(toml, str(path))
-    _check_keys(toml, [*_READERS, "accounts"], str(path))
+    _check_keys(toml, [*_READERS, "accounts", "thresholds"], str(path))
     return toml
 
 
@@ -311,6 +382,21 @@ def _accounts(toml: Mapping[str, Any], path: Path, endpoint: str, environ: Mappi
             raise SettingsError(f"{where}: endpoint: {error}") from None
         accounts.append(Account(name, own, named, _secret(environ, named)))
     return tuple(accounts)
+
+
+def _thresholds(toml: Mapping[str, Any], path: Path) -> Thresholds:
+    table = toml.get("thresholds", {})
+    where = f"[thresholds] in {path}"
+    if not isinstance(table, dict):
+        raise SettingsError(f"{where}: expected a table")
+    _check_keys(table, list(_THRESHOLDS), where)
+    values: dict[str, Any] = {}
+    for name, raw in table.items():
+        try:
+            values[name] = _typed(_THRESHOLDS[name], raw)
+        except ValueError as error:
+            raise SettingsError(f"{where}: {name}: {error}") from None
+    return Thresholds(**values)
 
 
 def _refuse_token(table: Mapping[str, Any], where: str) -> None:

@@ -302,8 +302,8 @@ def test_every_command_takes_the_options_of_all(name: str) -> None:
     """--config, --quiet, --debug and --version are everywhere, --format and --output where data is printed."""
     options = {text for option in cli.cli.commands[name].params for text in option.opts}
     assert {"--config", "--quiet", "--debug", "--version"} <= options
-    assert ({"--format", "--output"} <= options) == (name not in ("sandbox", "demo", "dashboard"))
-    assert ("--lake" in options) == (name not in ("images", "sandbox"))
+    assert ({"--format", "--output"} <= options) == (name not in ("sandbox", "demo", "dashboard", "init"))
+    assert ("--lake" in options) == (name not in ("images", "sandbox", "init"))
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["sql", "--version"], ["--quiet", "report", "--version"]])
@@ -322,7 +322,7 @@ def test_the_version_is_everywhere(run: Run, arguments: list[str]) -> None:
         (["export", "extra"], ["unexpected extra argument (extra)"]),
         (["sql"], ["Missing argument 'STATEMENT'"]),
         (["sql", "--lake"], ["--lake"]),
-        (["report"], ["name a report: region-coverage, snapshot-growth"]),
+        (["report"], ["name a report: capture-health, changes, region-coverage, snapshot-growth"]),
         (["report", "snapshots"], ["no report 'snapshots'; there are", "snapshot-growth"]),
         (["report", "\x1b[31m"], ["no report", "x1b[31m'; there are"]),
         (["report", "../views/images"], ["no report"]),
@@ -681,7 +681,7 @@ def test_every_data_command_prints_every_form(lake: Sandbox, run: Run, arguments
 
 def test_the_data_commands_are_those_of_the_contract() -> None:
     """Whatever prints data has both options, so no command is forgotten above."""
-    later = {"compact", "verify", "check"}
+    later = {"compact", "verify", "check", "forget"}
     assert set(DATA) - later == {"export", "images", "report", "sql"}
 
 

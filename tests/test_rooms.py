@@ -17,10 +17,12 @@ ORDER = [
     ["storage", "s3"],
     ["api", "capture", "lake"],
     ["warehouse", "verify"],
-    ["spark", "compact"],
+    ["spark", "compact", "forget"],
     ["export"],
-    ["reports", "render", "sandbox"],
-    ["demo"],
+    ["forecast", "reports", "render", "sandbox"],
+    ["demo", "check", "starter"],
+    ["charts", "figures"],
+    ["dashboard"],
     ["cli"],
     ["__main__"],
 ]
@@ -31,6 +33,8 @@ ONLY = {
     "urllib3": {"api", "transport"},
     "pyspark": {"spark"},
     "sqlglot": {"spark"},
+    "jinja2": {"dashboard"},
+    "vl_convert": {"charts"},
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,31 @@ SOURCES: dict[str, tuple[Any, tuple[Any, Any], tuple[str, Any], tuple[str, Any]]
     "attempts": (4, (1, 1), ("2", 2), ("3", 3)),
     "backoff": (1.0, (0, 0.0), ("0.5", 0.5), ("2", 2.0)),
     "capture_deadline": (900.0, (1, 1.0), ("2", 2.0), ("3", 3.0)),
+    "max_age": (
+        timedelta(hours=2),
+        ("30m", timedelta(minutes=30)),
+        (" 1d ", timedelta(days=1)),
+        ('"3h"', timedelta(hours=3)),
+    ),
+    "retired": ((), (["b", "a"], ("a", "b")), ("x, y", ("x", "y")), ('["z"]', ("z",))),
+    "webhook": (
+        None,
+        ("https://o.example/x?k=1", "https://o.example/x?k=1"),
+        (" https://e.example/x ", "https://e.example/x"),
+        ('"http://localhost:1"', "http://localhost:1"),
+    ),
+    "heartbeat": (
+        None,
+        ("https://o.example/x", "https://o.example/x"),
+        ("https://e.example/x", "https://e.example/x"),
+        ('"http://127.0.0.1:1"', "http://127.0.0.1:1"),
+    ),
 }
 
 
 def value(settings: Settings, name: str) -> Any:
-    return settings.accounts[0].endpoint if name == "endpoint" else getattr(settings, name)
+    found = settings.accounts[0].endpoint if name == "endpoint" else getattr(settings, name)
+    return found.reveal() if isinstance(found, Secret) else found
 
 
 def toml(text: str) -> Path:
@@ -99,7 +119,7 @@ def test_the_example_lists_every_setting() -> None:
     lines = [line.removeprefix("# ") for line in text.splitlines()]
     settings_lines = [line for line in lines if line.startswith("[") or line.partition(" = ")[1]]
     body = "\n".join(settings_lines)
-    assert tomllib.loads(body).keys() == {*variables(), "accounts"}
+    assert tomllib.loads(body).keys() == {*variables(), "accounts", "thresholds"}
     assert [account.name for account in Settings.load(toml(body), environ={}).accounts] == ["prod", "lab"]
     for variable in [*variables().values(), "GENESISCLOUD_TOKEN", "GENESISCLOUD_API_KEY"]:
         assert variable in text
@@ -109,14 +129,21 @@ def test_the_examples_values_are_the_defaults() -> None:
     """What the example says beside a setting that has a default is that default."""
     lines = [line.removeprefix("# ") for line in EXAMPLE.read_text(encoding="utf-8").splitlines()]
     body = "\n".join(line for line in lines[: lines.index("[accounts.prod]")] if line.split(" = ")[0] in variables())
-    values = tomllib.loads(body)
+    settings = Settings.load(toml(body), environ={})
     for name, (default, *_) in SOURCES.items():
-        assert default in (None, (), values[name]), name
+        assert default in (None, (), value(settings, name)), name
 
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
+        ("max_age", "two hours", "is not a duration; write it as 30s, 45m, 2h or 7d"),
+        ("webhook", f"http://hooks.example/{TOKEN}", "http would show it to everyone on the way to hooks.example"),
+        ("webhook", f"hooks.example/{TOKEN}", "not a URL with https://"),
+        ("webhook", f"ftp://hooks.example/{TOKEN}", "not a URL with https://"),
+        ("webhook", f"https://hooks.example/{TOKEN} x", "not a URL with https://"),
+        ("webhook", f"https://:99999/{TOKEN}", "not a URL"),
+        ("heartbeat", f"https://user:{TOKEN}@beat.example", "user or password"),
         ("endpoint", "api.example.com/compute/v1", "without https://"),
         ("endpoint", "localhost:8080", "without https://"),
         ("endpoint", "ftp://api.example.com", "ftp:// is not https://"),
@@ -203,6 +230,19 @@ def test_http_is_for_this_machine(address: str) -> None:
         ("lake = 'a'\nlake = 'b'", "cannot read genesis-etl.toml"),
         (f"token = '{TOKEN}'", 'token_env = "VARIABLE"'),
         (f"api_key = '{TOKEN}'", 'token_env = "VARIABLE"'),
+        ("max_age = 5", "max_age in genesis-etl.toml: expected a text"),
+        ("retired = [1]", "expected names of accounts"),
+        ("thresholds = 5", "[thresholds] in genesis-etl.toml: expected a table"),
+        ("[thresholds]\nsnapshot = 5", "unknown key 'snapshot' in [thresholds]"),
+        ("[thresholds]\nsnapshots_age = '9d'", "did you mean 'snapshot_age'?"),
+        ("[thresholds]\nsnapshots = '5'", "snapshots: expected a number, got '5'"),
+        ("[thresholds]\nsnapshots = 1.5", "snapshots: expected a whole number"),
+        ("[thresholds]\nsnapshots = true", "snapshots: expected a whole number"),
+        ("[thresholds]\ngib = -1", "gib: expected a number from 0"),
+        ("[thresholds]\ngrowth_pct_week = nan", "growth_pct_week: expected a number from 0"),
+        ("[thresholds]\nsnapshot_age = 90", "snapshot_age: expected a text"),
+        ("[thresholds]\nsnapshot_age = '90'", "is not a duration"),
+        ("[thresholds]\nimages_everywhere = true", "expected types of images"),
         ("accounts = 5", "[accounts.prod]"),
         ("[accounts.Prod]\ntoken_env = 'A'", "1 to 63 of a-z, 0-9 and '-'"),
         ("[accounts.pr_od]\ntoken_env = 'A'", "1 to 63"),
@@ -339,6 +379,14 @@ def test_the_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings().rate = 5.0  # type: ignore[misc]
     assert Secret(TOKEN).reveal() == TOKEN
+
+
+def test_a_hook_is_kept_like_a_token() -> None:
+    """A webhook's URL is in no form of the settings, only its host may be told."""
+    settings = Settings.load(environ={"GENESIS_ETL_WEBHOOK": f"https://hooks.example/{TOKEN}"})
+    assert settings.webhook is not None
+    assert (settings.webhook.host, settings.webhook.is_local) == ("hooks.example", False)
+    assert TOKEN not in f"{settings!r} {settings} {settings.webhook!r} {vars(settings)}"
 
 
 def test_the_object_store_is_the_environments() -> None:

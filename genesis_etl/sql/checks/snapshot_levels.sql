@@ -1,0 +1,82 @@
+-- snapshot_levels: the snapshots of every account now and a week before, for the thresholds of `check`.
+-- grain: one row per account
+-- from: lake_captures, lake_runs (the warehouse); a week before is the last capture at least 7 days older than the newest
+-- $old_seconds is the age from which on a snapshot counts as old, null for no age
+with newest as (
+    select
+        account,
+        n,
+        captured_at
+    from lake_captures
+    where is_newest
+),
+
+week_before as (
+    select
+        c.account,
+        max(c.n) as n
+    from lake_captures as c
+    inner join newest as w
+        on w.account = c.account
+    where c.captured_at <= w.captured_at - interval 7 day
+    group by c.account
+),
+
+snapshots as (
+    select
+        w.account,
+        w.captured_at,
+        r.image_id,
+        max(r.name) as name,
+        min(r.created_at) as created_at,
+        max(r.size_gib) as size_gib
+    from newest as w
+    inner join lake_runs as r
+        on r.account = w.account
+        and w.n between r.first_n and r.last_n
+    where r.type = 'snapshot'
+    group by w.account, w.captured_at, r.image_id
+),
+
+levels as (
+    select
+        account,
+        count(*) as snapshots,
+        sum(size_gib) as gib,
+        count(size_gib) as sized,
+        count(*) filter (
+            where created_at < captured_at - to_seconds(cast($old_seconds as bigint))
+        ) as old,
+        min(created_at) as oldest_at,
+        arg_min(name, created_at) as oldest_name
+    from snapshots
+    group by account
+),
+
+levels_before as (
+    select
+        b.account,
+        count(distinct r.image_id) as snapshots
+    from week_before as b
+    left join lake_runs as r
+        on r.account = b.account
+        and b.n between r.first_n and r.last_n
+        and r.type = 'snapshot'
+    group by b.account
+)
+
+select
+    w.account,
+    coalesce(l.snapshots, 0) as snapshots,
+    case when coalesce(l.snapshots, 0) = 0 then 0.0 else l.gib end as gib,
+    coalesce(l.snapshots - l.sized, 0) as unsized,
+    coalesce(l.old, 0) as old,
+    l.oldest_at,
+    l.oldest_name,
+    b.snapshots as week_before
+from newest as w
+left join levels as l
+    on l.account = w.account
+left join levels_before as b
+    on b.account = w.account
+order by w.account

@@ -1,0 +1,33 @@
+"""Writes the settings file that a user starts from: the example, every line of it explained and commented out."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+
+from genesis_etl.errors import SettingsError
+from genesis_etl.text import shown
+
+
+def example() -> str:
+    """Return the text of `genesis-etl.example.toml`."""
+    return files("genesis_etl").joinpath("example.toml").read_text(encoding="utf-8")
+
+
+def write_settings(path: Path) -> None:
+    """Write the example as a new file, whole or not at all; SettingsError where there is one already."""
+    where = shown(str(path), 300)
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            try:
+                file.write(example())
+                file.flush()
+            except BaseException:
+                with suppress(OSError):
+                    path.unlink()
+                raise
+    except FileExistsError:
+        raise SettingsError(f"{where} is there already, and is left as it is; name another with --config") from None
+    except OSError as error:
+        raise SettingsError(f"cannot write {where}: {error.strerror}; name another with --config") from None

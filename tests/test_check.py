@@ -1,0 +1,425 @@
+"""`check`: a row per check that is right about what it says, and whoever should be told is told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import genesis_etl.api
+from genesis_etl.check import SCHEMA, beat, check, has_failed
+from genesis_etl.errors import SettingsError
+from genesis_etl.lake import Lake
+from genesis_etl.sandbox import Fault, Sandbox
+from genesis_etl.settings import Account, Secret, Settings, Thresholds
+from tests.conftest import AT, files_of, listing, settings_for
+from tests.histories import at, land, land_all, row, rows
+from tests.test_cli import Run, api, run
+
+__all__ = ["api", "run"]  # fixtures
+
+HOUR = timedelta(hours=1)
+
+
+class Listener(HTTPServer):
+    """A server that keeps what it was sent and answers as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/a-secret-path?key=1"
+        self.status = 200
+        self.received: list[tuple[str, str, dict[str, str], bytes]] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Listener
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.received.append((self.command, self.path, dict(self.headers), body))
+        self.send_response(self.server.status)
+        if self.server.status == 302:
+            self.send_header("Location", self.server.url)
+        self.end_headers()
+
+    do_GET = do_POST = _answer
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Serve until the end of the test."""
+    with Listener() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def found(settings: Settings) -> dict[tuple[str, str | None], dict[str, Any]]:
+    """Return the rows by check and account."""
+    return {(each["check"], each["account"]): each for each in check(settings).to_pylist()}
+
+
+def statuses(settings: Settings) -> dict[tuple[str, str | None], str]:
+    return {key: each["status"] for key, each in found(settings).items()}
+
+
+def test_all_is_well(serve: Callable[..., Sandbox]) -> None:
+    """A fresh capture, an accepted token and a whole lake are a row each, all ok, after one request."""
+    sandbox = serve(collections=listing(250, 5))
+    land(Lake("lake"), AT - HOUR, rows("a"))
+    before = files_of("lake")
+    table = check(settings_for(sandbox))
+    assert table.schema == SCHEMA
+    assert not has_failed(table)
+    assert [(each["check"], each["account"], each["status"]) for each in table.to_pylist()] == [
+        ("settings", None, "ok"),
+        ("token", "default", "ok"),
+        ("lake", None, "ok"),
+        ("verify", "default", "ok"),
+        ("freshness", "default", "ok"),
+        ("gaps", "default", "ok"),
+    ]
+    assert [each["seen"] for each in table.to_pylist()][:3] == [
+        "1 account: default",
+        "accepted, /images lists 250",
+        "1 capture of 1 account",
+    ]
+    assert table["advice"].null_count == len(table)
+    assert [(request.path, request.query["page"]) for request in sandbox.requests] == [("/compute/v1/images", "1")]
+    assert files_of("lake") == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen", "advice"),
+    [
+        (Fault("status", status=401, times=0), "401", "check it"),
+        (Fault("status", status=503, times=0), "503", "try again later"),
+        (Fault("status", status=404, times=0), "404", "check the endpoint"),
+        (Fault("body", body="<html>", times=0), "<html>", "cannot be used"),
+    ],
+)
+def test_a_token_that_is_not_accepted(serve: Callable[..., Sandbox], fault: Fault, seen: str, advice: str) -> None:
+    """Whatever the API refuses is a failed row with what was seen and what to do; the lake is looked at too."""
+    sandbox = serve(faults=[fault])
+    land(Lake("lake"), AT, rows("a"))
+    result = found(settings_for(sandbox))
+    token = result["token", "default"]
+    assert token["status"] == "failed"
+    assert seen in token["seen"]
+    assert advice in token["advice"]
+    assert result["freshness", "default"]["status"] == "ok"
+    assert len(sandbox.requests) == (4 if fault.options.get("status") == 503 else 1)
+
+
+def test_a_missing_token_is_a_row() -> None:
+    """An account without a token fails its row before any request."""
+    settings = Settings(accounts=(Account("prod", "http://127.0.0.1:1/v1", "T_PROD"),), lake="lake")
+    token = found(settings)["token", "prod"]
+    assert (token["status"], token["seen"]) == ("failed", "no token for account prod")
+    assert token["advice"] == "set the variable T_PROD"
+
+
+def test_the_simulated_now_is_for_the_sandbox() -> None:
+    """GENESIS_ETL_NOW with an endpoint elsewhere is misuse, as in an export."""
+    with pytest.raises(SettingsError, match="GENESIS_ETL_NOW is for simulations"):
+        check(Settings(now=AT))
+
+
+def test_an_empty_lake_fails(api: Callable[..., Sandbox], run: Run) -> None:
+    """Where nothing was captured yet, the row lake says how to begin, and the command ends with 1."""
+    api()
+    ended = run("check", "--format", "json")
+    assert (ended.code, ended.err) == (1, "")
+    assert [each["check"] for each in ended.rows if each["status"] == "failed"] == ["lake"]
+    (lake,) = [each for each in ended.rows if each["check"] == "lake"]
+    assert (lake["seen"], lake["advice"]) == ("no capture yet in data/lake", "run `genesis-etl export`")
+
+
+def test_a_lake_that_cannot_be_read_fails(serve: Callable[..., Sandbox]) -> None:
+    """A file in the lake's place is named, and what needs the lake is skipped."""
+    Path("lake").write_text("")
+    result = found(settings_for(serve()))
+    assert result["lake", None]["status"] == "failed"
+    assert "Not a directory" in result["lake", None]["seen"]
+    assert {result[name, None]["status"] for name in ("verify", "freshness", "gaps")} == {"skipped"}
+
+
+def test_damage_fails_and_names_the_file(serve: Callable[..., Sandbox]) -> None:
+    """A cut file fails the row verify of its account alone; thresholds are not told from half a truth."""
+    lake = Lake("lake")
+    land(lake, AT, rows("a"), "good")
+    bad = land(lake, AT, rows("a"), "bad")
+    Path("lake", bad.file).write_bytes(b"PAR1")
+    accounts = tuple(replace(settings_for(serve()).accounts[0], name=name) for name in ("good", "bad"))
+    settings = replace(settings_for(serve()), accounts=accounts, thresholds=Thresholds(snapshots=5))
+    result = found(settings)
+    assert (result["verify", "good"]["status"], result["verify", "bad"]["status"]) == ("ok", "failed")
+    assert bad.file in result["verify", "bad"]["seen"]
+    assert (result["snapshots", "good"]["status"], result["thresholds", "bad"]["status"]) == ("ok", "skipped")
+
+
+@pytest.mark.parametrize(
+    ("age", "max_age", "is_fresh"),
+    [
+        (timedelta(0), 2 * HOUR, True),
+        (2 * HOUR, 2 * HOUR, True),
+        (2 * HOUR + timedelta(seconds=1), 2 * HOUR, False),
+        (2 * HOUR + timedelta(seconds=1), 3 * HOUR, True),
+        (-HOUR, 2 * HOUR, True),
+    ],
+)
+def test_a_capture_is_fresh_up_to_the_age(
+    serve: Callable[..., Sandbox], age: timedelta, max_age: timedelta, is_fresh: bool
+) -> None:
+    """The newest capture may be as old as the setting says and no second older, by the simulated clock."""
+    land(Lake("lake"), AT - age, rows("a"))
+    freshness = found(settings_for(serve(), max_age=max_age))["freshness", "default"]
+    assert freshness["status"] == ("ok" if is_fresh else "failed")
+    assert is_fresh or "stale" in freshness["seen"]
+    assert is_fresh or "2h 1s old" in freshness["seen"]
+
+
+def test_accounts_that_are_captured_no_more_are_stale(serve: Callable[..., Sandbox]) -> None:
+    """An account of the lake that the settings lost is named; one that is retired on purpose is not called stale."""
+    lake = Lake("lake")
+    for name, age in (("default", 0), ("lost", 30), ("old", 90), ("other-machine", 1)):
+        land(lake, AT - age * HOUR, rows("a"), name)
+    accounts = (*settings_for(serve()).accounts, Account("new", "http://127.0.0.1:1/v1"))
+    result = found(settings_for(serve(), retired=("old",), thresholds=Thresholds(snapshots=0)))
+    assert {name: result["freshness", name]["status"] for name in ("default", "lost", "old", "other-machine")} == {
+        "default": "ok",
+        "lost": "failed",
+        "old": "skipped",
+        "other-machine": "ok",
+    }
+    assert result["freshness", "lost"]["seen"].startswith("stale: ")
+    assert "retired" in result["freshness", "lost"]["advice"]
+    assert ("snapshots", "lost") in result
+    assert ("snapshots", "old") not in result
+    never = found(replace(settings_for(serve()), accounts=accounts))["freshness", "new"]
+    assert (never["status"], never["seen"]) == ("failed", "no capture yet")
+
+
+@pytest.mark.parametrize(
+    ("hours", "status", "seen"),
+    [
+        ([0], "ok", "one capture"),
+        ([2, 1, 0], "ok", "at most 1h between 3 captures"),
+        ([4, 2, 0], "ok", "at most 2h between 3 captures"),
+        ([5, 4, 1, 0], "failed", "none for 3h, from 2026-11-20T08:00:00Z to 2026-11-20T11:00:00Z"),
+        ([30, 23, 22, 21, 20], "failed", "none for 7h"),
+        ([40, 30, 29, 28], "skipped", "no capture in the last day"),
+    ],
+)
+def test_gaps_of_the_last_day_are_found(
+    serve: Callable[..., Sandbox], hours: list[int], status: str, seen: str
+) -> None:
+    """The longest time between two captures is told if the later lies in the last day; older gaps are over."""
+    for hour in hours:
+        land(Lake("lake"), AT - hour * HOUR, rows("a"))
+    gaps = found(settings_for(serve()))["gaps", "default"]
+    assert gaps["status"] == status
+    assert seen in gaps["seen"]
+
+
+WEEK = {
+    "2026-11-12 12:00": rows("a", "b", "c", "d", size_gib=10.0),
+    "2026-11-13 13:00": rows("a", "b", "c", "d", "e", "f", "g", "h", size_gib=10.0),
+    "2026-11-20 12:00": [
+        *rows("a", "b", "c", "d", size_gib=10.0),
+        row("e", created_at=at("2025-01-01"), name="elder"),
+        *rows("base", type="base-os"),
+        *rows("base", "base2", type="base-os", region="R2"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("limits", "check_name", "status", "seen"),
+    [
+        ({"snapshots": 5}, "snapshots", "ok", "5 snapshots"),
+        ({"snapshots": 4}, "snapshots", "failed", "5 snapshots"),
+        ({"gib": 40}, "gib", "ok", "40 GiB, 1 of unknown size"),
+        ({"gib": 39.5}, "gib", "failed", "40 GiB"),
+        ({"growth_pct_week": 25}, "growth_pct_week", "ok", "+25.0 %, from 4 to 5 snapshots"),
+        ({"growth_pct_week": 24}, "growth_pct_week", "failed", "+25.0 %"),
+        ({"snapshot_age": timedelta(days=689)}, "snapshot_age", "ok", "the oldest is 'elder' of 2025-01-01"),
+        ({"snapshot_age": timedelta(days=688)}, "snapshot_age", "failed", "1 older, the oldest is 'elder'"),
+        ({"snapshot_age": timedelta(days=5)}, "snapshot_age", "failed", "5 older"),
+        ({"images_everywhere": ("base-os",)}, "images_everywhere", "failed", "R1 lacks base2"),
+        ({"images_everywhere": ("nothing",)}, "images_everywhere", "failed", "no image of this type"),
+    ],
+)
+def test_thresholds_fire_and_do_not(
+    serve: Callable[..., Sandbox], limits: dict[str, Any], check_name: str, status: str, seen: str
+) -> None:
+    """At the threshold all is well, beyond it the row fails, with the number and with what to do."""
+    land_all(Lake("lake"), WEEK)
+    result = found(settings_for(serve(), thresholds=Thresholds(**limits)))[check_name, "default"]
+    assert result["status"] == status
+    assert seen in result["seen"]
+    assert (result["advice"] is None) == (status == "ok")
+
+
+def test_thresholds_that_cannot_be_told_are_skipped(serve: Callable[..., Sandbox]) -> None:
+    """Without a capture a week before, without a known size or without a snapshot there is nothing to hold against."""
+    limits = Thresholds(gib=1, growth_pct_week=1, snapshot_age=HOUR, snapshots=0, images_everywhere=("base-os",))
+    land(Lake("lake"), AT, rows("a"))
+    result = statuses(settings_for(serve(), thresholds=limits))
+    assert (result["gib", "default"], result["growth_pct_week", "default"]) == ("skipped", "skipped")
+    everywhere = [*rows("x", "y", type="base-os"), *rows("x", "y", type="base-os", region="R2")]
+    land_all(Lake("none"), {"2026-11-01": [], "2026-11-20 12:00": everywhere})
+    result = statuses(settings_for(serve(), "none", thresholds=limits))
+    told = {name: result[name, "default"] for name in ("gib", "growth_pct_week", "snapshot_age", "snapshots")}
+    assert told == {"gib": "ok", "growth_pct_week": "skipped", "snapshot_age": "ok", "snapshots": "ok"}
+    assert result["images_everywhere", "default"] == "ok"
+    expecting = settings_for(serve(), "none", thresholds=limits, regions=("MOON-1",))
+    assert found(expecting)["images_everywhere", "default"]["seen"] == "MOON-1 lacks x, y"
+
+
+def test_a_threshold_of_the_toml_reaches_the_command(api: Callable[..., Sandbox], run: Run) -> None:
+    """[thresholds] and --max-age count in the command, and the exit code follows the rows."""
+    api()
+    assert run("export").code == 0
+    assert run("check").code == 0
+    Path("genesis-etl.toml").write_text("[thresholds]\nsnapshots = 0\n")
+    ended = run("check", "--format", "json")
+    assert (ended.code, ended.err) == (1, "")
+    assert [each["check"] for each in ended.rows if each["status"] == "failed"] == ["snapshots"]
+    Path("genesis-etl.toml").write_text("[thresholds]\nsnapshots = 10000\n")
+    assert run("check", "--max-age", "30m").code == 0
+    ended = run("check", "--max-age", "soon")
+    assert (ended.code, ended.out) == (2, b"")
+    assert "--max-age: 'soon' is not a duration" in ended.err
+
+
+# who is told
+
+
+def test_the_webhook_gets_the_failed_rows(
+    api: Callable[..., Sandbox],
+    run: Run,
+    listener: Listener,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One POST carries the failed rows as JSON, with neither token nor header of ours; all well, none is sent."""
+    sandbox = api()
+    monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    Path(".netrc").write_text("machine 127.0.0.1 login me password netrc-secret")
+    monkeypatch.setenv("NETRC", ".netrc")
+    ended = run("check", "--format", "json")
+    assert (ended.code, ended.err) == (1, "")
+    ((method, path, headers, body),) = listener.received
+    assert (method, path, headers["Content-Type"]) == ("POST", "/a-secret-path?key=1", "application/json")
+    assert json.loads(body) == [each for each in ended.rows if each["status"] == "failed"]
+    assert {"X-Auth-Token", "Authorization"}.isdisjoint(headers)
+    assert sandbox.token not in f"{headers}{body!r}{ended}"
+    listener.received.clear()
+    assert run("export").code == 0
+    assert run("check").code == 0
+    assert listener.received == []
+
+
+def test_no_token_reaches_the_webhook(
+    serve: Callable[..., Sandbox], listener: Listener, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """A token that the API repeats in an error, or that a snapshot is called, is in no row and no POST."""
+    token = "echo-0123456789abcdef"
+    sandbox = serve(token=token, faults=[Fault("status", status=400, body=f'{{"code": "1", "message": "{token}"}}')])
+    land(Lake("lake"), AT, rows("a", name=f"x {token} y"))
+    for name, value in {
+        "T": token,
+        "GENESISCLOUD_ENDPOINT": sandbox.endpoint,
+        "GENESIS_ETL_NOW": AT.isoformat(),
+        "GENESIS_ETL_WEBHOOK": listener.url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    Path("genesis-etl.toml").write_text(
+        'lake = "lake"\n[thresholds]\nsnapshot_age = "1d"\n[accounts.default]\ntoken_env = "T"\n'
+    )
+    ended = run("check", "--format", "json")
+    failed = {each["check"] for each in ended.rows if each["status"] == "failed"}
+    assert failed == {"token", "snapshot_age"}
+    ((*_, body),) = listener.received
+    assert token not in f"{ended}"
+    assert token.encode() not in body
+    assert b"x *** y" in body
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_a_webhook_that_fails_is_a_warning(
+    api: Callable[..., Sandbox],
+    run: Run,
+    listener: Listener,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+) -> None:
+    """The rows and the code stay as they are; the warning names the host, not the secret path; nothing is followed."""
+    api()
+    monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
+    listener.status = status
+    ended = run("check")
+    assert ended.code == 1
+    assert ended.out
+    assert ended.err == f"warning: the webhook does not know of it: 127.0.0.1 answered {status}\n"
+    assert len(listener.received) == 1
+
+
+def test_a_good_export_is_heard(
+    api: Callable[..., Sandbox], run: Run, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat is a GET after a good run, not after a failed one, and its failure fails nothing."""
+    sandbox = api()
+    monkeypatch.setenv("GENESIS_ETL_HEARTBEAT", listener.url)
+    assert run("export").code == 0
+    ((method, path, headers, body),) = listener.received
+    assert (method, path, body) == ("GET", "/a-secret-path?key=1", b"")
+    assert sandbox.token not in f"{headers}"
+    sandbox.faults.append(Fault("status", status=401, times=0))
+    assert run("export").code == 3
+    assert len(listener.received) == 1
+    sandbox.faults.clear()
+    listener.status = 500
+    ended = run("export")
+    assert ended.code == 0
+    assert ended.err == "warning: the heartbeat did not arrive: 127.0.0.1 answered 500\n"
+    listener.shutdown()
+    listener.server_close()
+    ended = run("export")
+    assert ended.code == 0
+    assert ended.err == "warning: the heartbeat did not arrive: 127.0.0.1: Connection refused\n"
+    assert run("export", "--quiet").err == ""
+
+
+def test_a_listener_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heartbeat that is never answered costs no more than its time."""
+    monkeypatch.setattr(genesis_etl.api, "NOTICE_SECONDS", 0.3)
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/x"
+        beat(Settings.load(environ={"GENESIS_ETL_HEARTBEAT": url}), said.append)
+    assert said == ["warning: the heartbeat did not arrive: 127.0.0.1: no answer within 0.3 s"]
+
+
+def test_many_accounts_are_asked_side_by_side(serve: Callable[..., Sandbox]) -> None:
+    """Every account has its row for its token, in the order of the settings."""
+    sandbox = serve()
+    good, bad = Secret(sandbox.token), Secret("wrong-token")
+    accounts = tuple(Account(f"a{n}", sandbox.endpoint, "T", bad if n % 5 == 0 else good) for n in range(20))
+    result = statuses(replace(settings_for(sandbox), accounts=accounts))
+    tokens = [(account, status) for (name, account), status in result.items() if name == "token"]
+    assert tokens == [(f"a{n}", "failed" if n % 5 == 0 else "ok") for n in range(20)]
