@@ -8,7 +8,7 @@ import math
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -24,6 +24,8 @@ from genesis_etl.times import format_time
 # A spreadsheet runs a cell that starts with one of these.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LONGEST: Final = 60
+_NARROWEST: Final = 20
+_BARS: Final = "▁▂▃▄▅▆▇█"
 _MARKDOWN: Final = str.maketrans({c: f"&#{ord(c)};" for c in "\\<>&`*[]~"} | {"|": "\\|"})
 # Within a word an underscore is only that.
 _EMPHASIS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
@@ -39,6 +41,32 @@ def render(rows: pa.Table, form: str, width: int | None = None) -> bytes:
     ReportError where the form cannot hold the values.
     """
     return FORMATS[form](rows, width)
+
+
+def wrapped(rows: pa.Table, width: int | None = None) -> pa.Table:
+    """Return rows of texts for a table of this width: a long last cell goes on in rows of its own."""
+    others = sum(
+        max([cell_len(name), *(cell_len(text or "") for text in rows[name].to_pylist())]) + 2
+        for name in rows.column_names[:-1]
+    )
+    room = max(_NARROWEST, min(width - others, _LONGEST) if width else _LONGEST)
+    found: list[list[str | None]] = []
+    for *firsts, last in _tuples(rows):
+        lines = textwrap.wrap(last or "", room) or [""]
+        found += [[*firsts, lines[0]], *([None] * len(firsts) + [line] for line in lines[1:])]
+    columns = zip(*found, strict=True) if found else ([] for _ in rows.column_names)
+    return pa.table([pa.array(column, pa.string()) for column in columns], names=rows.column_names)
+
+
+def sparkline(values: Sequence[float | None], width: int | None = None) -> str:
+    """Draw values as bars between the least and the greatest, a blank for null; what is too wide is thinned out."""
+    if width is not None and len(values) > width:
+        # The last of every part, so that the line ends with the newest value.
+        values = [values[(place + 1) * len(values) // width - 1] for place in range(width)]
+    known = [value for value in values if value is not None]
+    least, span = min(known, default=0), max(known, default=0) - min(known, default=0)
+    top = len(_BARS) - 1
+    return "".join(" " if v is None else _BARS[round((v - least) / span * top) if span else 0] for v in values)
 
 
 def escaped(text: bytes) -> bytes:

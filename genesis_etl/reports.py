@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genesis_etl import forecast as future
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import NO_CAPTURE, Contents, Lake
 from genesis_etl.text import shown
-from genesis_etl.times import end_of, parse_time
+from genesis_etl.times import end_of, parse_duration, parse_time
 from genesis_etl.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -32,9 +33,20 @@ ENGINES: Final = ("duckdb", "spark")
 PERIODS: Final = ("day", "week", "month")
 # How many periods a report without --since shows.
 _SHOWN: Final = {"day": 90, "week": 13, "month": 12}
+_LATELY: Final = timedelta(hours=24)  # what changes shows without --since
 _MOMENT: Final = timedelta(microseconds=1)
 _HEADER = re.compile(r"-- (title|grain|parameter|column)(?: (\w+)(?: = (\w+))?)?: (.+)")
+_PARAMETER = re.compile(r"\$(\w+)")
 _VARIANT: Final = "."
+# What a report takes and gives beside its SQL: options and columns that the package adds.
+_ALL_TAKE: Final = {"as_of": "as it was then: captures up to this time only"}
+_ALSO_TAKES: Final = {
+    "region-coverage": {"matrix": "one row per image and one column per region instead"},
+    "snapshot-growth": {"forecast": future.OPTION},
+}
+_ALSO_GIVES: Final = {"snapshot-growth": future.COLUMNS}
+# Comes from the settings, not from an option.
+_SETTING: Final = "price"
 
 
 class Engine(Protocol):
@@ -59,6 +71,18 @@ class Report:
     columns: dict[str, str]
     sql: str
 
+    @property
+    def summary(self) -> str:
+        """What the report shows, and what its rows are."""
+        return f"{self.title}: {_PARAMETER.sub(lambda match: _option(match[1]), self.grain)}"
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What a user may give, with its meaning."""
+        of_sql = {name: text for name, text in self.parameters.items() if name != _SETTING}
+        found = {**of_sql, **_ALSO_TAKES.get(self.name, {})}
+        return {**found, **{name: text for name, text in _ALL_TAKE.items() if name not in found}}
+
 
 def report_names() -> list[str]:
     """Return the names of all reports, sorted."""
@@ -70,10 +94,25 @@ def report_names() -> list[str]:
 @cache
 def find_report(name: str) -> Report:
     """Return a report by its name; ReportError names those that there are."""
-    if name.split(_VARIANT)[0] not in report_names():
-        raise ReportError(f"no report {shown(name)!r}; there are {', '.join(report_names())}")
     path = files("genesis_etl").joinpath("sql", "reports", f"{name.replace('-', '_')}.sql")
+    if name.split(_VARIANT)[0] not in report_names() or not path.is_file():
+        raise ReportError(f"no report {shown(name)!r}; there are {', '.join(report_names())}")
     return _parsed(name, path.read_text(encoding="utf-8"))
+
+
+def describe(name: str) -> pa.Table:
+    """Return what a report takes and gives, one row per option, setting and column."""
+    report = find_report(name)
+    given = {**report.columns, **_ALSO_GIVES.get(name, {})}
+    rows = [("option", _option(key), report.defaults.get(key), text) for key, text in report.options.items()]
+    rows += [("setting", key, None, text) for key, text in report.parameters.items() if key == _SETTING]
+    rows += [("column", key, None, text) for key, text in given.items()]
+    names = ("kind", "name", "default", "meaning")
+    return pa.table([pa.array(values, pa.string()) for values in zip(*rows, strict=True)], names=names)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _parsed(name: str, sql: str) -> Report:
@@ -149,28 +188,32 @@ class OpenLake:
 
         return self._twice(run)
 
-    def report_rows(self, name: str, *, matrix: bool = False, as_of: Any = None, **options: Any) -> pa.Table:
-        """Run a report and return an Arrow table; `matrix` turns region-coverage into a row per image."""
+    def report_rows(self, name: str, *, as_of: Any = None, **options: Any) -> pa.Table:
+        """Run a report and return an Arrow table.
+
+        `matrix` turns region-coverage into a row per image, `forecast` appends periods to snapshot-growth.
+        """
         report = find_report(name)
-        if matrix and name != "region-coverage":
-            raise ReportError(f"{name} has no --matrix; region-coverage has")
         given = {key: value for key, value in options.items() if value is not None and value is not False}
         for key in given:
-            if key not in report.parameters or key == "price":
-                known = ", ".join("--" + p.replace("_", "-") for p in report.parameters if p != "price")
-                raise ReportError(f"{name} has no --{key.replace('_', '-')}; it has {known}, --as-of")
+            if key not in report.options:
+                raise ReportError(f"{name} has no {_option(key)}; it has {', '.join(map(_option, report.options))}")
         latest = None if as_of is None else _end(as_of, "as-of", is_instant_included=True)
 
         def run() -> pa.Table:
             contents, warehouse = self._fresh(latest)
-            values = self._bound(report, warehouse, given)
+            values = self._bound(report, given, latest)
             self._refuse(report, contents, warehouse, values, latest)
-            rows = warehouse.select(report.sql, {name: values.get(name) for name in warehouse.parameters(report.sql)})
-            if not matrix:
-                return rows
-            variant = find_report(f"{name}.matrix").sql
-            long = warehouse.select(variant, {name: values.get(name) for name in warehouse.parameters(variant)})
-            return _matrix(long, rows)
+
+            def select(sql: str) -> pa.Table:
+                return warehouse.select(sql, {name: values.get(name) for name in warehouse.parameters(sql)})
+
+            rows = select(report.sql)
+            if "matrix" in given:
+                return _matrix(select(find_report(f"{name}.matrix").sql), rows)
+            if "forecast" in given:
+                return future.append_forecast(rows, values["by"], values["forecast"], self._price)
+            return rows
 
         return self._twice(run)
 
@@ -221,8 +264,9 @@ class OpenLake:
         if asked is not None and asked not in accounts:
             raise ReportError(f"no account {shown(asked)!r} in the lake; it holds {', '.join(accounts)}")
 
-    def _bound(self, report: Report, warehouse: Engine, given: dict[str, Any]) -> dict[str, Any]:
-        values: dict[str, Any] = {**report.defaults, **given, "price": self._price}
+    def _bound(self, report: Report, given: dict[str, Any], latest: datetime | None) -> dict[str, Any]:
+        """Return the values of the parameters that a report declares, read and checked."""
+        values: dict[str, Any] = {**report.defaults, **given, _SETTING: self._price, "as_of": latest}
         if "since" in values:
             values["since"] = _start(values["since"], "since")
         if "until" in values:
@@ -231,8 +275,12 @@ class OpenLake:
             raise ReportError(f"--by {shown(str(values['by']))!r}: expected one of {', '.join(PERIODS)}")
         if values.get("since") and values.get("until") and values["since"] >= values["until"]:
             raise ReportError("--since lies after --until, so nothing would be shown; swap them")
+        if "older_than" in values:
+            values["older_than"] = _microseconds(values["older_than"], "older-than")
+        if "forecast" in values and not (type(ahead := values["forecast"]) is int and 1 <= ahead <= future.MOST):
+            raise ReportError(f"--forecast {shown(str(ahead))}: expected a number of periods from 1 to {future.MOST}")
         values["per_region"] = values.get("per_region") is True
-        return {name: values.get(name) for name in warehouse.parameters(report.sql)}
+        return values
 
 
 def _needed(
@@ -243,6 +291,7 @@ def _needed(
     A capture lost before it is like one never made: the next one tells what changed.
     """
     since, until, by = (values.get(name) for name in ("since", "until", "by"))
+    by = "day" if report.name == "capture-health" else by
     end = None if latest is None else latest + _MOMENT
     captures = contents.captures.filter(pc.equal(contents.captures["account"], account))
     times = captures["captured_at"]
@@ -251,12 +300,14 @@ def _needed(
     newest = pc.max(times).as_py()
     if newest is None:
         return since, end
-    if by is not None and until is not None:
-        whole = _period(until - _MOMENT, by, back=-1)
+    if until is not None and (by is not None or report.name == "changes"):
+        whole = until if by is None else _period(until - _MOMENT, by, back=-1)
         end = whole if end is None else min(end, whole)
     last = newest if until is None else min(newest, until - _MOMENT)
     if "since" not in report.parameters:
         return newest, end
+    if report.name == "changes":
+        return since or last - _LATELY + _MOMENT, end
     if since is None:
         since = _period(last, by or "day", back=_SHOWN[by or "day"] - 1)
     return (_period(since, by), end) if by is not None else (min(since, newest), end)
@@ -271,6 +322,14 @@ def _period(moment: datetime, by: str, back: int = 0) -> datetime:
     if by == "week":
         return day - timedelta(days=day.weekday(), weeks=back)
     return day - timedelta(days=back)
+
+
+def _microseconds(value: Any, option: str) -> int:
+    try:
+        duration = value if isinstance(value, timedelta) else parse_duration(str(value))
+    except ValueError as error:
+        raise ReportError(f"--{option}: {error}") from None
+    return duration // _MOMENT
 
 
 def _start(value: Any, option: str) -> datetime:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
+import json
 import os
+import pty
+import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
@@ -15,10 +21,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from genesis_etl import cli
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import Lake
-from genesis_etl.render import render
-from genesis_etl.reports import OpenLake, find_report, open_lake, report_names
+from genesis_etl.render import render, sparkline, wrapped
+from genesis_etl.reports import OpenLake, describe, find_report, open_lake, report_names
 from tests.histories import Row, at, fold, land, land_all, row, rows
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -49,6 +56,20 @@ COVERAGE = [
     "first_seen",
     "is_retired",
 ]
+STALE = [
+    "account",
+    "image_id",
+    "name",
+    "created_at",
+    "age_days",
+    "size_gib",
+    "cost_month",
+    "regions",
+    "source_instance_id",
+    "copies",
+    "is_newest_of_source",
+]
+HEALTH = ["account", "day", "captures", "longest_gap", "requests", "retries", "passes", "seconds", "rows"]
 
 
 def report(lake: str, name: str = "snapshot-growth", *columns: str, **options: Any) -> list[tuple[Any, ...]]:
@@ -344,6 +365,138 @@ def test_coverage_matrix_has_a_row_per_image_and_a_column_per_region() -> None:
         ("default", "snapshot", "c", "c", False, False),
     ]
     assert open_lake("lake").report_rows("region-coverage", matrix=True, region="R1").column_names[4:] == ["R1"]
+
+
+# --- stale-snapshots: whole frames
+
+
+def test_stale_snapshots_are_the_old_ones_that_live() -> None:
+    """Every living snapshot older than asked has its age, cost, regions, copies and whether a newer one exists."""
+    vm = {"source_instance_id": "vm"}
+    land_all(
+        Lake("lake"),
+        {
+            "2026-11-19": rows("dead", created_at=at("2020-01-01")),
+            "2026-11-20 12:00": [
+                row("old", "R2", name="Old", created_at=at("2026-08-01 13:00"), size_gib=10.0, **vm),
+                row("old", "R1", name="Old", created_at=at("2026-08-01 13:00"), size_gib=10.0, **vm),
+                row("twin1", None, created_at=at("2026-08-02"), source_snapshot_id="old", source_instance_id="vm2"),
+                row("twin2", created_at=at("2026-08-02"), source_snapshot_id="old", source_instance_id="vm2"),
+                row("edge", created_at=at("2026-08-22 12:00")),
+                row("over", created_at=at("2026-08-22 11:59"), size_gib=0.0),
+                row("new", created_at=at("2026-11-20"), source_snapshot_id="dead", **vm),
+                row("os", type="base-os", source_snapshot_id="over"),
+            ],
+        },
+    )
+    table = OpenLake(Lake("lake"), (), 0.5).report_rows("stale-snapshots")
+    assert table.column_names == STALE
+    second = at("2026-08-02")
+    assert [tuple(each.values()) for each in table.to_pylist()] == [
+        ("default", "old", "Old", at("2026-08-01 13:00"), 110, 10.0, 5.0, ["R1", "R2"], "vm", 2, False),
+        ("default", "twin1", "twin1", second, 110, None, None, [], "vm2", 0, False),
+        ("default", "twin2", "twin2", second, 110, None, None, ["R1"], "vm2", 0, True),
+        ("default", "over", "over", at("2026-08-22 11:59"), 90, 0.0, 0.0, ["R1"], None, 0, None),
+    ]
+    assert report("lake", "stale-snapshots", "image_id", "cost_month", region="R2") == [("old", None)]
+    assert report("lake", "stale-snapshots", "image_id", region="(none)") == [("twin1",)]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"older_than": "0s"}, ["a", "b"]),
+        ({"older_than": "36h"}, ["a"]),
+        ({"older_than": "2160m"}, ["a"]),
+        ({"older_than": timedelta(days=2)}, []),
+        ({"older_than": "36h", "as_of": "2026-11-04"}, ["a", "b"]),
+        ({"older_than": "36h", "as_of": "2026-11-03T12:00Z"}, ["a"]),
+        ({"older_than": "1d", "as_of": "2026-11-02T00:00Z"}, []),
+        ({"older_than": "1d", "as_of": "2026-11-02"}, ["a"]),
+    ],
+)
+def test_ages_count_from_the_newest_capture_or_from_the_time_asked(options: Any, found: list[str]) -> None:
+    """Not from now: the newest capture tells the age, `as_of` another time with what was known then."""
+    created = {"a": at("2026-11-01"), "b": at("2026-11-02"), "later": at("2027-01-01")}
+    states = {f"2026-11-0{day}": [row(id, created_at=born) for id, born in created.items()] for day in (1, 2)}
+    land_all(Lake("lake"), {**states, "2026-11-03": states["2026-11-02"]})
+    assert [id for (id,) in report("lake", "stale-snapshots", "image_id", **options)] == found
+
+
+def test_accounts_age_apart() -> None:
+    """Each account's ages, copies and newest snapshots are its own."""
+    lake = Lake("lake")
+    old = row("s", created_at=at("2026-01-01"), source_instance_id="vm")
+    land(lake, at("2026-02-01"), [old], "one")
+    land(lake, at("2026-06-01"), [old, row("t", created_at=at("2026-05-01"), source_instance_id="vm")], "two")
+    columns = ("account", "age_days", "is_newest_of_source")
+    assert report("lake", "stale-snapshots", *columns, older_than="7d", account="one") == [("one", 31, True)]
+    assert report("lake", "stale-snapshots", *columns) == [("two", 151, False)]
+
+
+# --- capture-health: whole frames
+
+
+def test_health_has_every_day_and_every_gap() -> None:
+    """Days without captures are there; a gap counts whole on each day that it touches."""
+    lake = Lake("lake")
+    evidence = {"requests": 5, "retries": 1, "passes": 2, "finished_at": at("2026-11-02 12:00:01.5")}
+    land(lake, at("2026-11-02 12:00"), rows("a", "b"), **evidence)
+    for moment in ("2026-11-02 13:00", "2026-11-02 15:30", "2026-11-05 00:00", "2026-11-05 01:00", "2026-11-06 00:30"):
+        land(lake, at(moment), rows("a"))
+    table = open_lake("lake").report_rows("capture-health", since="2026-11-01")
+    assert table.column_names == HEALTH
+    long, night = 56.5 * 3600, 23.5 * 3600
+    assert [tuple(each.values()) for each in table.to_pylist()] == [
+        ("default", date(2026, 11, 1), 0, None, 0, 0, 0, 0.0, 0),
+        ("default", date(2026, 11, 2), 3, long, 9, 1, 4, 3.5, 4),
+        ("default", date(2026, 11, 3), 0, long, 0, 0, 0, 0.0, 0),
+        ("default", date(2026, 11, 4), 0, long, 0, 0, 0, 0.0, 0),
+        ("default", date(2026, 11, 5), 2, long, 4, 0, 2, 2.0, 2),
+        ("default", date(2026, 11, 6), 1, night, 2, 0, 1, 1.0, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "first", "last"),
+    [
+        ({}, 90, "2026-08-23", "2026-11-20"),
+        ({"as_of": "2026-11-10"}, 90, "2026-08-12", "2026-11-09"),
+        ({"since": "2026-11-09"}, 12, "2026-11-09", "2026-11-20"),
+        ({"since": "2026-11-09", "until": "2026-11-09"}, 1, "2026-11-09", "2026-11-09"),
+        ({"since": "2026-11-09T23:00Z", "until": "2026-11-11T00:00Z"}, 2, "2026-11-09", "2026-11-10"),
+        ({"until": "2026-11-22"}, 90, "2026-08-25", "2026-11-22"),
+        ({"since": "2026-11-21"}, 0, None, None),
+    ],
+)
+def test_health_shows_the_days_of_the_range(options: Any, count: int, first: Any, last: Any) -> None:
+    """90 days up to the newest capture, or every day that overlaps the range, later ones too if it asks for them."""
+    land_all(Lake("lake"), {"2026-11-09 12:00": [], "2026-11-20 12:00": []})
+    days = [f"{day:%Y-%m-%d}" for (day,) in report("lake", "capture-health", "day", **options)]
+    assert (len(days), *(days[:1] or [None]), *(days[-1:] or [None])) == (count, first, last)
+    assert days == sorted(set(days))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(minutes=st.sets(st.integers(0, 6 * 24 * 60), min_size=1, max_size=12))
+def test_health_is_what_plain_python_measures(minutes: set[int]) -> None:
+    """Captures and longest gap of every day are those found by looking at all neighbours."""
+    moments = [at("2026-11-01") + timedelta(minutes=each) for each in sorted(minutes)]
+    with tempfile.TemporaryDirectory() as url:
+        lake = Lake(url)
+        for moment in moments:
+            land(lake, moment, [])
+        found = report(url, "capture-health", "day", "captures", "longest_gap", since="2026-10-31", until="2026-11-08")
+    days = [date(2026, 10, 31) + timedelta(days=back) for back in range(9)]
+    gaps = list(itertools.pairwise(moments))
+    assert found == [
+        (
+            day,
+            sum(moment.date() == day for moment in moments),
+            max(((b - a).total_seconds() for a, b in gaps if a.date() <= day <= b.date()), default=None),
+        )
+        for day in days
+    ]
 
 
 # --- the same in plain Python
@@ -654,20 +807,25 @@ def test_coverage_is_what_plain_python_counts(
 def golden_lake(url: str) -> None:
     """Land a small account with everything that the reports have to tell."""
     lake = Lake(url)
-    base = [
-        row(f"os{n}", region, "base-os", name=f"OS {n}") for n in (1, 2) for region in ("ARC-IS-HAF-1", "NORD-NO-KRS-1")
-    ]
     for day in range(1, 29):
         if day in (9, 10, 11):
             continue
+        base = [
+            row(f"os{n}", region, "base-os", name=f"OS {n}", versions=["1"] if day < 13 else ["1", "2"])
+            for n in (1, 2)
+            for region in ("ARC-IS-HAF-1", "NORD-NO-KRS-1")
+        ]
         alive = [n for n in range(40) if n % 28 <= day < n % 28 + 9 + n % 5]
         snapshots = [
             row(
                 f"s{n}",
                 ("ARC-IS-HAF-1", "NORD-NO-KRS-1", None)[n % 3],
-                name=f"backup {n}",
+                name=f"backup {n}" if (n, day) < (33, 14) or n > 33 else f"kept {n}",
                 size_gib=None if n % 4 == 0 else n + 0.5,
                 created_at=at("2026-09-01") + timedelta(days=n),
+                status="creating" if day == n % 28 else "created",
+                source_instance_id=None if n % 6 == 0 else f"vm{n % 4}",
+                source_snapshot_id=f"s{n - 1}" if n % 5 == 0 else None,
             )
             for n in alive
         ]
@@ -681,6 +839,11 @@ GOLDENS: dict[str, dict[str, Any]] = {
     "snapshot_growth": {},
     "snapshot_growth.week_per_region": {"by": "week", "per_region": True},
     "snapshot_growth.month": {"by": "month"},
+    "snapshot_growth.forecast": {"since": "2026-10-12", "forecast": 5},
+    "changes": {},
+    "changes.days": {"since": "2026-10-12", "until": "2026-10-21"},
+    "stale_snapshots": {"older_than": "7d"},
+    "capture_health": {},
     "region_coverage": {},
     "region_coverage.matrix": {"matrix": True},
 }
@@ -702,10 +865,7 @@ def test_golden(name: str) -> None:
 
 def test_every_report_has_a_golden_file() -> None:
     """No report ships without its golden result."""
-    assert {name.split(".")[0].replace("_", "-") for name in GOLDENS} >= set(report_names()) & {
-        "snapshot-growth",
-        "region-coverage",
-    }
+    assert {name.split(".")[0].replace("_", "-") for name in GOLDENS} == set(report_names())
 
 
 # --- around the reports
@@ -719,8 +879,7 @@ def test_headers_declare_what_the_reports_take_and_give() -> None:
     for name in report_names():
         found = find_report(name)
         assert set(found.parameters) == warehouse.parameters(found.sql), name
-        if name in ("snapshot-growth", "region-coverage"):
-            assert list(found.columns) == opened.report_rows(name).column_names
+        assert list(found.columns) == opened.report_rows(name).column_names
 
 
 @pytest.mark.parametrize(
@@ -736,6 +895,18 @@ def test_headers_declare_what_the_reports_take_and_give() -> None:
         ("snapshot-growth", {"matrix": True}, "has no --matrix"),
         ("region-coverage", {"by": "day"}, "region-coverage has no --by; it has --account"),
         ("snapshot-growth", {"price": 3}, "has no --price"),
+        ("region-coverage.nothing", {}, "no report 'region-coverage.nothing'"),
+        (
+            "changes",
+            {"by": "day"},
+            "changes has no --by; it has --account, --region, --type, --since, --until, --as-of",
+        ),
+        ("changes", {"older_than": "7d"}, "changes has no --older-than"),
+        ("capture-health", {"region": "R1"}, "capture-health has no --region"),
+        ("stale-snapshots", {"since": "2026-11-01"}, "stale-snapshots has no --since"),
+        ("stale-snapshots", {"type": "base-os"}, "stale-snapshots has no --type"),
+        ("stale-snapshots", {"older_than": "a week"}, "--older-than: 'a week' is not a duration"),
+        ("stale-snapshots", {"older_than": 90}, "--older-than: '90' is not a duration"),
     ],
 )
 def test_misuse_is_a_report_error(name: str, options: Any, message: str) -> None:
@@ -754,14 +925,65 @@ def test_options_are_bound_never_pasted() -> None:
     assert report("lake", "snapshot-growth", "closing", type="' or true --")[-1] == (0,)
 
 
-def test_an_empty_lake_has_no_report_but_sql() -> None:
+@pytest.mark.parametrize("name", report_names())
+def test_an_empty_lake_has_no_report_but_sql(name: str) -> None:
     """Without a capture a report says how to get one (exit 6), and the tables have no rows."""
     with pytest.raises(LakeError, match="no capture yet in lake; run `genesis-etl export`") as caught:
-        open_lake("lake").report("snapshot-growth")
+        open_lake("lake").report(name)
     assert caught.value.exit_code == 6
     assert not Path("lake").exists()
     for table in ("images", "image_history", "image_regions", "captures"):
         assert open_lake("lake").sql(f"select * from {table}").empty
+
+
+@pytest.mark.parametrize("name", report_names())
+def test_every_report_knows_how_it_was(name: str) -> None:
+    """With `as_of` a report of a lake is the report of the lake as it was then."""
+    golden_lake("lake")
+    age = {"older_than": "7d"} if name == "stale-snapshots" else {}
+    now = open_lake("lake").report_rows(name, as_of="2026-10-17", **age)
+    earlier = open_lake("lake").sql("select count(*) as n from captures where captured_at < '2026-10-18'")["n"][0]
+    lake = Lake("earlier")
+    for stem in ("images", "captures"):
+        for path in sorted(Path("lake", stem).rglob("*.parquet"))[:earlier]:
+            copy = Path(lake.url, stem, *path.parts[2:])
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    options = {"as_of": "2026-10-17", **age} if age else {}  # ages count from then, not from the newest capture
+    assert now.to_pylist() == open_lake("earlier").report_rows(name, **options).to_pylist()
+    assert len(now) > 0
+
+
+@pytest.mark.parametrize(("name", "is_needed"), [("changes", False), ("capture-health", True)])
+def test_damage_outside_the_range_hinders_no_report(name: str, is_needed: bool) -> None:
+    """A damaged file is refused where the report shows it, and passed over by a narrower `since`."""
+    landed = land_all(Lake("lake"), {f"2026-11-0{day}": rows(*"abc"[:day]) for day in (1, 2, 3)})
+    broken = Path("lake", "captures", "default", "2026", Path(landed[0].file).name)
+    (commit,) = [path for path in broken.parent.iterdir() if path.name.startswith("20261101")]
+    commit.write_bytes(b"PAR1")
+    with pytest.raises(LakeError):
+        open_lake("lake").report_rows(name, since="2026-11-01")
+    if is_needed:
+        with pytest.raises(LakeError):
+            open_lake("lake").report_rows(name)
+    else:
+        assert len(open_lake("lake").report_rows(name)) == 1
+    assert len(open_lake("lake").report_rows(name, since="2026-11-03")) == 1
+
+
+@pytest.mark.parametrize("name", report_names())
+def test_a_report_describes_itself(name: str) -> None:
+    """Each option and column has its meaning; what it takes and gives is all there."""
+    found = describe(name).to_pylist()
+    assert all(each["meaning"] for each in found)
+    assert [each["name"] for each in found if each["kind"] == "column"][: len(find_report(name).columns)] == list(
+        find_report(name).columns
+    )
+    options = {each["name"]: each["default"] for each in found if each["kind"] == "option"}
+    assert {"--account", "--as-of"} <= options.keys()
+    assert "--price" not in options
+    assert options.get("--older-than") == ("90d" if name == "stale-snapshots" else None)
+    assert "$" not in find_report(name).summary
 
 
 def test_an_open_lake_sees_what_lands_later() -> None:
@@ -780,3 +1002,87 @@ def test_frames_for_notebooks() -> None:
     assert str(frame["first_seen"].dtype) == "datetime64[us, UTC]"
     assert pa.Table.from_pandas(frame)["images"].type == pa.int64()
     assert io.BytesIO(render(open_lake("lake").report_rows("region-coverage"), "parquet")).read(4) == b"PAR1"
+
+
+# --- on a terminal
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "drawn"),
+    [
+        ([], None, ""),
+        ([3], None, "▁"),
+        ([5, 5, 5], 10, "▁▁▁"),
+        ([0, None, 7, 1], None, "▁ █▂"),
+        ([-1, 0, 1], None, "▁▅█"),
+        (list(range(80)), 8, "▁▂▃▄▅▆▇█"),
+        ([9, 1, 1, 1, 8], 1, "▁"),
+    ],
+)
+def test_sparklines(values: list[float | None], width: int | None, drawn: str) -> None:
+    """Bars stand between the least and the greatest; what is too wide is thinned out and ends with the newest."""
+    assert sparkline(values, width) == drawn
+
+
+def test_long_meanings_go_on_below() -> None:
+    """In a table the last cell is wrapped into rows of its own instead of being cut."""
+    rows = pa.table({"name": ["a", "b", "c"], "meaning": ["word " * 9, "short", None]})
+    assert [tuple(each.values()) for each in wrapped(rows, 36).to_pylist()] == [
+        ("a", "word word word word word word"),
+        (None, "word word word"),
+        ("b", "short"),
+        ("c", ""),
+    ]
+    assert max(map(len, render(wrapped(describe("changes"), 70), "table", 70).decode().split("\n"))) <= 70
+    assert wrapped(rows.slice(0, 0), 36).to_pylist() == []
+
+
+def on_terminal(*arguments: str, **environ: str) -> str:
+    """Run a command on a terminal of 100 columns and return what it shows."""
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "genesis_etl", *arguments]
+    surroundings = {**os.environ, "COLUMNS": "100", "TERM": "xterm", **environ}
+    process = subprocess.Popen(command, stdout=its, stderr=its, env=surroundings)
+    os.close(its)
+    text = b""
+    with contextlib.suppress(OSError):  # the other side has ended
+        while chunk := os.read(ours, 65536):
+            text += chunk
+    assert process.wait(10) == 0, text
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_sees_how_it_grows() -> None:
+    """Below the table stands a line of bars, coloured unless NO_COLOR is set; pipes and --quiet are spared."""
+    land_all(Lake("data/lake"), {f"2026-11-0{day}": rows(*"abcdefgh"[:day]) for day in range(1, 9)})
+    growth = ("report", "snapshot-growth", "--since", "2026-11-01")
+    assert on_terminal(*growth).endswith("closing  default  \x1b[36m▁▂▃▄▅▆▇█\x1b[0m  1 → 8\n")
+    assert on_terminal(*growth, NO_COLOR="1").endswith("closing  default  ▁▂▃▄▅▆▇█  1 → 8\n")
+    assert "closing  default" not in on_terminal(*growth, "--quiet")
+    piped = subprocess.run([sys.executable, "-m", "genesis_etl", *growth], capture_output=True, check=True)
+    assert piped.stderr == b""
+    assert b"\x1b" not in piped.stdout
+
+
+def test_the_command_says_how_it_forecasts(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """The rows go to stdout, the method to stderr, and under five observed periods the code is 2."""
+    land_all(Lake("data/lake"), {f"2026-11-0{day}": rows(*"abcdefgh"[:day]) for day in range(1, 9)})
+    growth = ["report", "snapshot-growth", "--format", "csv", "--forecast", "2", "--since"]
+    assert cli.run([*growth, "2026-11-04"]) == 0
+    said = capsysbinary.readouterr()
+    assert said.out.decode().splitlines()[-1].startswith("default,2026-11-10,,9,,,10,1,")
+    assert said.err.startswith(b"forecast: Theil-Sen slope")
+    assert cli.run([*growth, "2026-11-05"]) == 2
+    said = capsysbinary.readouterr()
+    assert said.out == b""
+    assert said.err.startswith(b"error: a forecast needs 5 observed periods, account default shows 4")
+
+
+def test_the_command_describes_a_report(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """`--describe` needs no lake and answers in every form; an unknown report is 2."""
+    assert cli.run(["report", "stale-snapshots", "--describe", "--format", "json"]) == 0
+    said = capsysbinary.readouterr()
+    assert json.loads(said.out) == describe("stale-snapshots").to_pylist()
+    assert said.err.startswith(b"Snapshots that grow old: one row per ")
+    assert b"older than --older-than" in said.err
+    assert cli.run(["report", "stale", "--describe"]) == 2

@@ -20,7 +20,7 @@
 -- column gib_closing: GiB of the closing snapshots whose size is known; null if no size is
 -- column gib_net: change of gib_closing against the period before
 -- column cost_month: gib_closing at the price of a GiB-month; null without a price
--- column basis: observed; gap, a period without a capture; created_at, before the first capture: a lower bound
+-- column basis: observed; gap, a period without a capture; created_at, before the first capture: a lower bound; forecast
 -- GiB are summed as decimals, so that no order of the rows changes a sum
 with accounts as (
     select

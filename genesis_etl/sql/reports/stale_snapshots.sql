@@ -1,0 +1,84 @@
+-- title: Snapshots that grow old
+-- grain: one row per account × living snapshot older than $older_than
+-- parameter account: this account alone
+-- parameter region: snapshots of this region alone; (none) for those without one
+-- parameter older_than = 90d: snapshots older than this, written 0s, 30m, 2h, 7d
+-- parameter as_of: as it was then, and ages count from then; else from the account's newest capture
+-- parameter price: price of a GiB for a month
+-- column account: short name of the account
+-- column image_id: id of the snapshot
+-- column name: display name
+-- column created_at: when the snapshot was made
+-- column age_days: whole days since then
+-- column size_gib: size in GiB; null if it is not known
+-- column cost_month: size_gib at the price of a GiB-month; null without a price
+-- column regions: its regions, sorted
+-- column source_instance_id: instance it was taken from
+-- column copies: living snapshots that are copies of this one
+-- column is_newest_of_source: no living snapshot of its instance is newer; null without an instance
+-- $older_than arrives in microseconds
+with rows_now as (
+    select
+        i.*,
+        coalesce(cast($as_of as timestamptz), i.captured_at) as counted_at
+    from images as i
+    where i.type = 'snapshot'
+        and (cast($account as varchar) is null or i.account = $account)
+),
+
+-- but for the region, all rows of an image are the same
+living as (
+    select
+        account,
+        image_id,
+        max(name) as name,
+        max(created_at) as created_at,
+        date_diff('microsecond', max(created_at), max(counted_at)) as age,
+        max(size_gib) as size_gib,
+        list_sort(list(distinct region) filter (where region is not null)) as regions,
+        max(source_instance_id) as source_instance_id,
+        max(source_snapshot_id) as source_snapshot_id,
+        bool_or(coalesce(region, '(none)') = $region) as is_in_region
+    from rows_now
+    group by account, image_id
+),
+
+copied as (
+    select
+        account,
+        source_snapshot_id,
+        count(*) as copies
+    from living
+    where source_snapshot_id is not null
+    group by account, source_snapshot_id
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by account, source_instance_id
+            order by created_at desc, image_id desc
+        ) as place
+    from living
+)
+
+select
+    r.account,
+    r.image_id,
+    r.name,
+    r.created_at,
+    cast(r.age // 86400000000 as bigint) as age_days,
+    r.size_gib,
+    r.size_gib * cast($price as double) as cost_month,
+    coalesce(r.regions, cast([] as varchar[])) as regions,
+    r.source_instance_id,
+    cast(coalesce(c.copies, 0) as bigint) as copies,
+    case when r.source_instance_id is not null then r.place = 1 end as is_newest_of_source
+from ranked as r
+left join copied as c
+    on c.account = r.account
+    and c.source_snapshot_id = r.image_id
+where r.age > cast($older_than as bigint)
+    and (cast($region as varchar) is null or r.is_in_region)
+order by r.account, r.created_at, r.image_id

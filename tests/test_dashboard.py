@@ -1,0 +1,378 @@
+"""The page as its HTML: its figures, its limits, and names that would like to be elements."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shlex
+import subprocess
+import time
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genesis_etl import cli, figures
+from genesis_etl.dashboard import ago, argument, coverage_level, make_page, number, signed, span
+from genesis_etl.lake import Lake
+from genesis_etl.reports import open_lake
+from tests.histories import at, land, land_all, row, rows
+
+NAMES = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "</script>", "{{7*7}}"]
+VOID = {"meta", "input", "br", "img", "link", "hr", "base", "embed"}
+
+
+class Page(HTMLParser):
+    """A parsed page: its elements, what stands in them, its figures and commands."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.figures: list[tuple[str, str]] = []
+        self.commands: list[str] = []
+        self._open = ""
+        self._figure: str | None = None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.elements.append((tag, attributes))
+        self._open = tag
+        self._figure = attributes.get("data-figure")
+        if tag == "pre":
+            self.commands.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open, self._figure = "", None
+
+    def handle_data(self, data: str) -> None:
+        if self._figure is not None:
+            self.figures.append((self._figure, data.strip()))
+        if self._open == "pre":
+            self.commands[-1] += data
+        if self._open not in ("style", "script"):
+            self.texts.append(data)
+
+    def named(self, name: str) -> list[str]:
+        """Return the figures of a name: of all regions first, then of each region."""
+        return [text for figure, text in self.figures if figure == name]
+
+    @property
+    def text(self) -> str:
+        """Return all text on one line."""
+        return " ".join(" ".join(self.texts).split())
+
+
+def page_of(url: Any, **options: Any) -> Page:
+    """Return the page of a lake, parsed."""
+    return Page(make_page(open_lake(str(url), **options)))
+
+
+def grown(url: Path, days: int = 40, account: str = "default") -> Lake:
+    """Fill a lake with an account that has one snapshot more every day, and base images in one or two regions."""
+    lake = Lake(str(url))
+    start = at("2026-10-01 12:00")
+    for day in range(days):
+        state = [
+            row(f"s{n}", ["R1", "R2"][n % 2], size_gib=1.5 * n, created_at=start + timedelta(days=n - 150))
+            for n in range(3 + day)
+        ]
+        state += [
+            row(f"b{n}", region, "base-os", family=f"f{n % 2}")
+            for n in range(4)
+            for region in ["R1", "R2"][: n % 2 + 1]
+        ]
+        land(lake, start + timedelta(days=day), state, account)
+    return lake
+
+
+def test_the_headline_figures_are_those_of_the_reports_and_of_sql(tmp_path: Path) -> None:
+    """Images, snapshots, GiB and regions equal the report's last row and a query that shares nothing with it."""
+    grown(tmp_path)
+    lake = open_lake(str(tmp_path))
+    page = page_of(tmp_path)
+    last = lake.report_rows("snapshot-growth").to_pylist()[-1]
+    (counted,) = lake.sql_rows(
+        "select count(distinct image_id) as images, count(distinct region) as regions, "
+        "(select count(*) from (select distinct image_id from images where type = 'snapshot')) as snapshots, "
+        "(select sum(size_gib) from (select distinct image_id, size_gib from images)) as gib from images"
+    ).to_pylist()
+    assert page.named("images")[0] == number(counted["images"]) == "46"
+    assert page.named("snapshots")[0] == number(counted["snapshots"]) == number(last["closing"]) == "42"
+    assert page.named("gib")[0] == number(counted["gib"]) == number(last["gib_closing"])
+    assert page.named("regions") == [number(counted["regions"])]
+
+
+def test_the_figures_of_a_region_are_those_of_its_report(tmp_path: Path) -> None:
+    """Narrowed to a region, the page shows what `--region` prints."""
+    grown(tmp_path)
+    page = page_of(tmp_path)
+    for place, region in enumerate(["R1", "R2"], start=1):
+        last = open_lake(str(tmp_path)).report_rows("snapshot-growth", region=region).to_pylist()[-1]
+        assert page.named("snapshots")[place] == number(last["closing"])
+        assert page.named("gib")[place] == number(last["gib_closing"])
+
+
+def test_changes_are_against_thirty_days_before(tmp_path: Path) -> None:
+    """One snapshot a day makes 30 more in 30 days, of the images too."""
+    grown(tmp_path)
+    assert "30 more snapshots than 30 days ago, 42 now" in page_of(tmp_path).text
+    assert page_of(tmp_path).text.count("+30 in 30 days") == 2
+
+
+@pytest.mark.parametrize(
+    "report", ["snapshot-growth", "region-coverage", "changes", "stale-snapshots", "capture-health"]
+)
+def test_every_report_stands_on_the_page_with_its_command(tmp_path: Path, report: str) -> None:
+    """Each part names the command that prints its numbers, of this account."""
+    grown(tmp_path)
+    assert any(f"genesis-etl report {report} --account default" in command for command in page_of(tmp_path).commands)
+
+
+def test_every_command_on_the_page_runs(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """What the page names can be pasted into a shell, and prints something."""
+    grown(tmp_path / "lake", days=8)
+    for block in page_of(tmp_path / "lake").commands:
+        for command in block.strip().splitlines():
+            words = shlex.split(command)[1:]
+            assert cli.run([*words, "--lake", str(tmp_path / "lake")]) == 0, command
+            assert capsysbinary.readouterr().out
+
+
+def test_stale_snapshots_and_changes_are_counted_as_their_reports_do(tmp_path: Path) -> None:
+    """The titles of both lists state how many rows their commands print."""
+    grown(tmp_path)
+    lake = open_lake(str(tmp_path))
+    stale = lake.report_rows("stale-snapshots")
+    text = page_of(tmp_path).text
+    assert f"{len(stale)} snapshots older than 90 days hold {number(sum(stale['size_gib'].to_pylist()))} GiB" in text
+    since = re.findall(r"--since ([0-9-]+)", make_page(lake))[0]
+    assert f"{len(lake.report_rows('changes', since=since))} changes since" in text
+
+
+def test_costs_stand_there_with_a_price_alone(tmp_path: Path) -> None:
+    """Without a price there is no cost, not a cost of 0."""
+    grown(tmp_path, days=5)
+    assert "cost a month" not in page_of(tmp_path).text
+    page = make_page(open_lake(str(tmp_path), price=0.5), currency="<EUR>")
+    assert "cost a month, &lt;EUR&gt;" in page
+
+
+def test_an_empty_lake_has_a_page_that_says_what_to_do(tmp_path: Path) -> None:
+    """No capture is no error for the page: it names the command that makes one."""
+    page = page_of(tmp_path / "none")
+    assert "This lake holds no capture yet" in page.text
+    assert "genesis-etl export" in page.commands[0]
+
+
+def test_a_single_capture_makes_a_page(tmp_path: Path) -> None:
+    """With one capture there is no forecast and nothing to compare with, and growth comes from `created_at`."""
+    land_all(Lake(str(tmp_path)), {"2026-11-20 12:00": rows("a", "b", created_at=at("2026-11-18"))})
+    page = page_of(tmp_path)
+    assert page.named("snapshots")[0] == "2"
+    assert "No forecast" in page.text
+    assert "no capture 30 days before" in page.text
+    assert "No change since 13 Nov 2026" in page.text
+    assert "A capture on the one day there is" in page.text
+
+
+@pytest.mark.parametrize(
+    "state", [[], [row("b", None, "base-os", created_at=at("2026-11-18"))]], ids=["nothing", "no region"]
+)
+def test_an_account_without_snapshots_or_regions_makes_a_page(tmp_path: Path, state: list[dict[str, Any]]) -> None:
+    """A capture may hold nothing at all, or nothing with a region."""
+    land(Lake(str(tmp_path)), at("2026-11-20 12:00"), state, snapshots=None)
+    page = page_of(tmp_path)
+    assert page.named("images")[0] == str(len(state))
+    assert "/snapshots was not read" in page.text
+
+
+def test_retired_regions_and_gaps_are_marked(tmp_path: Path) -> None:
+    """A region without any image left is retired; one that lacks all of a family has a cross."""
+    lake = Lake(str(tmp_path))
+    before = [row(id, region, "base-os", family="f") for id, region in (("a", "R1"), ("b", "R2"), ("a", "R3"))]
+    land_all(
+        lake, {"2026-11-19 12:00": before, "2026-11-20 12:00": [*before[:2], row("c", "R2", "base-os", family="g")]}
+    )
+    page = page_of(tmp_path)
+    assert "R3 (retired)" in page.text
+    assert "✕ 0 / 1" in page.text
+    assert "R1 lacks most: 2 of 3 base-os images" in page.text
+
+
+def test_hostile_names_make_no_element(tmp_path: Path) -> None:
+    """Whatever images, types, families and regions are called, the page has the elements it has without them."""
+    harmless, hostile = tmp_path / "harmless", tmp_path / "hostile"
+    for url, names in ((harmless, ["n1", "n2", "n3", "n4", "n5"]), (hostile, NAMES)):
+        states = {
+            f"2026-11-{day} 12:00": [
+                row(
+                    f"i{n}",
+                    name,
+                    name if n % 2 else "snapshot",
+                    name=name,
+                    family=name,
+                    size_gib=1.0,
+                    created_at=at("2026-01-01"),
+                )
+                for n, name in enumerate(names)
+                if n != day % 5
+            ]
+            for day in range(11, 18)
+        }
+        land_all(Lake(str(url)), states)
+    tags = {url: sorted(tag for tag, _ in page_of(url).elements) for url in (harmless, hostile)}
+    assert set(tags[hostile]) == set(tags[harmless])
+    page = page_of(hostile)
+    assert tags[hostile].count("script") == 1
+    assert "img" not in tags[hostile]
+    for _, attributes in page.elements:
+        assert not any(name.startswith("on") or name in ("src", "style") for name in attributes)
+        assert all(not (value or "").startswith("javascript:") for name, value in attributes.items() if name == "href")
+    assert all(name in page.text for name in NAMES)
+    assert "49" not in {text.strip() for text in page.texts}
+
+
+def test_long_and_invisible_names_are_shortened_and_escaped(tmp_path: Path) -> None:
+    """A name of a megabyte, control characters and directions do no harm."""
+    name = "\x1b[31m\u202e\u2028" + "x" * 1_000_000
+    land(Lake(str(tmp_path)), at("2026-11-20 12:00"), rows("a", name=name, region=name[:500]))
+    page = make_page(open_lake(str(tmp_path)))
+    assert len(page.encode()) < 300_000
+    assert not {"\x1b", "\u202e", "\u2028"} & set(page)
+
+
+def test_nothing_is_fetched_and_the_policy_allows_no_more(tmp_path: Path) -> None:
+    """No element points elsewhere, and the policy names the hashes of the one style and the one script."""
+    grown(tmp_path, days=6)
+    html = make_page(open_lake(str(tmp_path)))
+    for tag, attributes in Page(html).elements:
+        assert (
+            tag not in ("link", "img", "iframe", "object", "embed", "image", "use", "a")
+            or attributes.get("href") == "#content"
+        )
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src &#39;sha256-{digest}&#39;" in html
+    assert "default-src &#39;none&#39;" in html
+    assert "style=" not in html
+
+
+def test_the_page_tells_neither_path_nor_endpoint_nor_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page can be handed on: where the lake lies stays at home."""
+    monkeypatch.setenv("GENESISCLOUD_TOKEN", "s3cr3t-token")
+    grown(tmp_path, days=3)
+    html = make_page(open_lake(str(tmp_path)))
+    assert str(tmp_path) not in html
+    assert "api.example" not in html
+    assert "s3cr3t-token" not in html
+
+
+def test_several_accounts_have_a_part_each(tmp_path: Path) -> None:
+    """Every account has its own figures and commands, and a table names them all."""
+    grown(tmp_path, days=3, account="lab")
+    grown(tmp_path, days=6, account="prod")
+    page = page_of(tmp_path)
+    assert page.named("regions") == ["2", "2"]
+    assert "2 accounts" in page.text
+    parts = [attributes["data-account"] for _, attributes in page.elements if "data-account" in attributes]
+    assert parts == ["0", "1"]
+
+
+def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past its limits the page shows the first and says how many there are."""
+    monkeypatch.setattr(figures, "LISTED", 5)
+    monkeypatch.setattr(figures, "CHARTS", 5)
+    monkeypatch.setattr(figures, "ACCOUNTS", 1)
+    grown(tmp_path, days=12, account="lab")
+    grown(tmp_path, days=3, account="prod")
+    text = page_of(tmp_path).text
+    assert "The first 5 of 14 stale snapshots; the command prints all." in text
+    assert "Not drawn here" in text
+    assert "Below are the 1 accounts with the most images" in text
+
+
+def test_damage_is_an_error_and_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command ends with 6, as reports do, and leaves no file."""
+    grown(tmp_path / "lake", days=2)
+    next((tmp_path / "lake" / "images").rglob("*.parquet")).write_bytes(b"")
+    assert cli.run(["dashboard", "--lake", str(tmp_path / "lake"), "--output", str(tmp_path / "page.html")]) == 6
+    assert not (tmp_path / "page.html").exists()
+    assert "error: " in capsys.readouterr().err
+
+
+def test_the_command_writes_the_page_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing goes to stdout; the empty lake ends with 0."""
+    assert cli.run(["dashboard", "--lake", str(tmp_path / "none")]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "page.html" in err
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert cli.run(["dashboard", "--lake", str(tmp_path / "none"), "--output", "-"]) == 2
+
+
+def test_a_lake_of_many_images_makes_a_small_page_soon(tmp_path: Path) -> None:
+    """20,000 images, all of them changed: under 1 MB, and far from slow."""
+    lake = Lake(str(tmp_path))
+    for day in (19, 20):
+        state = [
+            row(f"{day}-{n}", f"R{n % 8}", "snapshot" if n % 2 else "base-os", family=f"f{n % 70}", size_gib=1.0)
+            for n in range(20_000)
+        ]
+        land(lake, at(f"2026-11-{day} 12:00"), state)
+    started = time.monotonic()
+    html = make_page(open_lake(str(tmp_path)))
+    assert time.monotonic() - started < 20
+    assert len(html.encode()) < 1_000_000
+    text = Page(html).text
+    assert "40,000 changes since" in text
+    assert "40 of 72 types and families" in text
+
+
+def test_the_same_lake_makes_the_same_page(tmp_path: Path) -> None:
+    """But for the time at which it was made."""
+    grown(tmp_path, days=6)
+    first, second = (make_page(open_lake(str(tmp_path)), made_at=at("2026-11-20")) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0, "0"), (1234, "1,234"), (1.5, "1.5"), (1234.5, "1,234"), (2.0, "2"), (-3, "−3"), (0.001, "0")],
+)
+def test_numbers_are_written_for_people(value: Any, text: str) -> None:
+    """Thousands apart, no more digits than one reads, a real minus; null is a dash, never 0."""
+    assert number(value) == text
+
+
+def test_changes_carry_their_sign() -> None:
+    """Growth has a plus, nothing has both."""
+    assert [signed(value) for value in (3, 0, -3, None)] == ["+3", "±0", "−3", "–"]
+
+
+def test_ages_are_told_in_one_unit() -> None:
+    """A capture from the future, as clocks go, is 0 seconds old."""
+    moment = at("2026-11-20 12:00")
+    ages = [timedelta(seconds=5), timedelta(minutes=1), timedelta(hours=5), timedelta(days=2), -timedelta(days=1)]
+    assert [ago(moment, moment + age) for age in ages] == ["5 seconds", "1 minute", "5 hours", "2 days", "0 seconds"]
+    assert span(None) == "–"
+
+
+@pytest.mark.parametrize(("images", "of", "level"), [(0, 9, 0), (1, 9, 1), (4, 9, 2), (8, 9, 3), (9, 9, 4), (0, 0, 4)])
+def test_coverage_has_five_levels(images: int, of: int, level: int) -> None:
+    """Nothing and all stand apart from what lies between."""
+    assert coverage_level(images, of) == level
+
+
+@pytest.mark.parametrize("name", ["R1", "it's", "$(date) `id`", "a\x1b[31m'b\\", "\u202e\n", "é 🚀"])
+def test_a_shell_reads_what_a_command_says(name: str) -> None:
+    """Whatever a region is called, bash hands on exactly that, and nothing that would not print is on the page."""
+    assert argument(name).isprintable()
+    said = subprocess.run(["bash", "-c", f"printf %s {argument(name)}"], capture_output=True, check=True)
+    assert said.stdout.decode() == name
