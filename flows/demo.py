@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 
 from genesis_etl import open_lake
-from genesis_etl.demo import LAKE, REPORTS, captured_days, demo_api, next_commands
+from genesis_etl.demo import LAKE, REPORTS, captured_days, demo_api, next_commands, write_page
 from genesis_etl.render import render
 from genesis_etl.reports import find_report
 
@@ -43,6 +43,7 @@ def main() -> None:
     print("\ntry next:")
     for command in next_commands(lake):
         print(f"  .venv/bin/{command}")
+    print(f"and look at the page: {write_page(lake)}")
 
 
 if __name__ == "__main__":

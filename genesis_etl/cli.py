@@ -698,3 +698,7 @@ def demo_command(days: int, lake: str) -> None:
         click.echo(f"\n{find_report(name).title}\n")
         _write(opened.report_rows(name, **options), "table")
     click.echo("\n".join(["", "try next:", *(f"  {line}" for line in demo_room.next_commands(lake))]))
+    try:
+        click.echo(f"and look at the page: {shown(str(demo_room.write_page(lake)), 300)}")
+    except OSError as error:
+        raise SettingsError(f"cannot write the page beside {shown(lake, 300)}: {error.strerror}") from None

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from genesis_etl.dashboard import make_page
 from genesis_etl.errors import SettingsError
 from genesis_etl.export import export
 from genesis_etl.lake import Lake
+from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings
 
@@ -73,6 +76,13 @@ def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = 
                 if progress is not None:
                     progress(index + 1, len(missing))
     return DemoResult(len(missing), len(wanted) - len(missing))
+
+
+def write_page(url: str) -> Path:
+    """Write the page of the demo's lake beside it, and return where."""
+    page = Path(f"{url.rstrip('/')}.html")
+    page.write_text(make_page(open_lake(url)), encoding="utf-8")
+    return page
 
 
 def next_commands(url: str) -> list[str]:

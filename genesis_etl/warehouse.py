@@ -53,7 +53,9 @@ class Warehouse:
         self._connection = duckdb.connect(":memory:")
         self._run("set timezone = 'UTC'")
         self._run("set python_enable_replacements = false")
-        self._run("set enable_progress_bar = false")  # it is drawn on stdout, among the data
+        with contextlib.suppress(duckdb.InvalidInputException):  # Jupyter without widgets, which draws none anyway
+            # It would be drawn on stdout, among the data.
+            self._connection.execute("set enable_progress_bar = false")
         self._run("set autoinstall_known_extensions = false")
         self._table("lake_expected_regions", pa.table({"region": pa.array(regions, pa.string())}))
         first, end = CALENDAR
