@@ -473,9 +473,9 @@ def sql_command(statement: str, lake: str | None) -> None:
 @_lake_option
 @_everywhere
 def dashboard_command(output: Path | None, lake: str | None) -> None:
-    """Write a page of the lake: figures, growth, coverage, changes, stale snapshots and how well it was captured.
+    """Write one self-contained HTML page of the lake, which fetches nothing.
 
-    One HTML file that asks no server for anything; under each picture stand its numbers and their command.
+    Under each picture stand its numbers and the command that prints them.
 
     \b
     Example:  genesis-etl dashboard --output page.html

@@ -49,7 +49,7 @@ def test_the_demo_needs_nothing_and_is_done_once() -> None:
     second = run_demo("--days", "12", "--lake", "L", "--quiet")
     assert (second.returncode, second.stderr, second.stdout) == (0, "", first.stdout)
     assert files_of("L") == before
-    assert sorted(os.listdir()) == ["L", "genesis-etl.toml"]
+    assert sorted(os.listdir()) == ["L", "L.html", "genesis-etl.toml"]
     assert "secret-of-the-user" not in first.stdout + first.stderr + str(before)
 
 

@@ -20,9 +20,9 @@ ORDER = [
     ["spark", "compact", "forget"],
     ["export"],
     ["forecast", "reports", "render", "sandbox"],
-    ["demo", "check", "starter"],
-    ["charts", "figures"],
+    ["check", "starter", "charts", "figures"],
     ["dashboard"],
+    ["demo"],
     ["cli"],
     ["__main__"],
 ]
