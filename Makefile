@@ -17,14 +17,14 @@ setup: .venv/.ready
 
 .venv/.ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 setup-all: .venv/.ready-all
 
 .venv/.ready-all: .venv/.ready requirements-all.txt
-	$(BIN)/python -m pip install --quiet --requirement requirements-all.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-all.txt
 	@touch $@
 
 demo: setup
