@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from genesis_etl import cli, settings
-from genesis_etl.reports import find_report, report_names
+from genesis_etl.reports import find_report, open_lake, report_names
 from genesis_etl.sandbox import FAULTS
 from genesis_etl.table import CAPTURES, IMAGES
 
@@ -103,14 +103,35 @@ def test_reports_have_one_name_everywhere() -> None:
     assert {name.replace("-", "_") for name in report_names()} == stems
 
 
+SAMPLE = open_lake(str(ROOT / "data" / "sample"))
+# What each notebook must tell, asked of the tables in another way than its report does.
+HEADLINES = {
+    name: [str(column.iloc[0]) for _, column in SAMPLE.sql(statement).items()]
+    for name, statement in {
+        "snapshot_growth": """
+            select count(distinct image_id) as closing, sum(size_gib) as gib
+            from (select distinct image_id, size_gib from images where type = 'snapshot')
+        """,
+        "region_coverage": """
+            select region, count(distinct image_id) as images
+            from images where type = 'cloud-image' group by region order by all limit 1
+        """,
+        "explore_with_sql": "select count(*) as captures from captures",
+    }.items()
+}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebooks_run_and_are_stored_without_outputs(path: Path) -> None:
-    """A notebook runs from top to bottom on the sample lake, draws, and is committed clean."""
+    """A notebook runs from top to bottom on the sample, draws, tells what SQL tells, and is committed clean."""
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
     done = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
     outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)
+    told = " ".join(output.get("data", {}).get("text/plain", "") for output in outputs)
+    for figure in HEADLINES[path.stem]:
+        assert figure in told.split()
 
 
 if __name__ == "__main__":
