@@ -194,7 +194,7 @@ def year(folder: Path) -> Table:
             f"{before[1] / 1e6:,.0f} MB",
             f"{history / 1e6:.2f} MB, {before[1] / history:,.0f} × smaller",
         ],
-        ["made in; 364 days folded at once in", f"{made:.0f} s", f"{folding:.0f} s"],
+        ["made in; 364 days folded at once in", f"{made:.0f} s" if made > 1 else "made before", f"{folding:.0f} s"],
         ["one more day folded in", "", f"{one_more:.1f} s"],
     ]
     opened = open_lake(folded)
