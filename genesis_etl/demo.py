@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from genesis_etl.dashboard import make_page
 from genesis_etl.errors import SettingsError
 from genesis_etl.export import export
 from genesis_etl.lake import Lake
@@ -80,6 +79,8 @@ def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = 
 
 def write_page(url: str) -> Path:
     """Write the page of the demo's lake beside it, and return where."""
+    from genesis_etl.dashboard import make_page  # charts are slow to import, and every command imports this room
+
     page = Path(f"{url.rstrip('/')}.html")
     page.write_text(make_page(open_lake(url)), encoding="utf-8")
     return page
