@@ -123,9 +123,22 @@ def limit(folder: Path) -> Table:
     with fast_server(10_000, 200) as endpoint:
         floor = 201 / 10  # two passes of 100 pages, and /snapshots
         it = export(endpoint, str(folder / "limit"), rate="10")
+    (row,) = (
+        open_lake(str(folder / "limit"))
+        .sql_rows("select epoch(finished_at) - epoch(captured_at) as took from captures")
+        .to_pylist()
+    )
+    took = row["took"]
     return [
-        ["requests", "floor at 10 a second", "wall", "wall against the floor"],
-        ["201", f"{floor:.1f} s", f"{it.wall:.1f} s", f"{it.wall / floor:.3f} ×"],
+        ["requests", "floor at 10 a second", "", "wall", "wall against the floor"],
+        ["201", f"{floor:.1f} s", "the capture", f"{took:.1f} s", f"{took / floor:.3f} ×"],
+        [
+            "201",
+            f"{floor:.1f} s",
+            "the whole process, its start included",
+            f"{it.wall:.1f} s",
+            f"{it.wall / floor:.3f} ×",
+        ],
     ]
 
 
