@@ -31,7 +31,7 @@ sys.path.insert(0, str(HERE))  # a script's own folder, for whoever imports this
 from year import FIRST, HOUR, land_year  # noqa: E402
 
 COMMAND = [sys.executable, "-m", "genesis_etl"]
-REPEATS = 3
+REPEATS = 2
 Table = list[list[str]]
 
 
