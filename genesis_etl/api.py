@@ -285,7 +285,7 @@ class Client:
         if status in _TRANSIENT or (status >= 500 and status not in _NEVER_RETRIED):
             raise _Transient(f"{seen}{said}", _retry_after(response))
         if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and collection == "images"):
-            raise AuthError(f"{where}: {seen}{said}; the token in {self._account.token_variable} was refused, check it")
+            raise AuthError(f"{where}: {seen}{said}; the token in {self._account.token_source} was refused, check it")
         if number > 1 and status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
             kind = AuthError if status == HTTPStatus.FORBIDDEN else BadPage
             raise kind(f"{where}: {seen}{said}; a page before could be read, try again later")

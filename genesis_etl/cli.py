@@ -158,8 +158,10 @@ def _everywhere(command: Command) -> Command:
 
 def _output(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
     """Refuse a file that cannot be written before anything is done for it."""
-    if value is None or value == "-":
-        return None
+    return None if value is None or value == "-" else _writable(value)
+
+
+def _writable(value: str) -> Path:
     path = Path(value)
     if not value or path.is_dir():
         raise click.BadParameter(f"{shown(value, 300)!r} is a folder; name a file in it")
@@ -467,12 +469,10 @@ def sql_command(statement: str, lake: str | None) -> None:
 
 
 @cli.command("dashboard")
-@click.option(
-    "--output", default="page.html", show_default=True, metavar="FILE", callback=_output, help="Write the page there."
-)
+@click.option("--output", metavar="FILE", help="Write the page there; the setting page, page.html, if left out.")
 @_lake_option
 @_everywhere
-def dashboard_command(output: Path | None, lake: str | None) -> None:
+def dashboard_command(output: str | None, lake: str | None) -> None:
     """Write one self-contained HTML page of the lake, which fetches nothing.
 
     Under each picture stand its numbers and the command that prints them.
@@ -480,20 +480,13 @@ def dashboard_command(output: Path | None, lake: str | None) -> None:
     \b
     Example:  genesis-etl dashboard --output page.html
     """
-    from genesis_etl.dashboard import make_page
+    from genesis_etl.dashboard import write_page
 
-    if output is None:
+    if output == "-":
         raise click.UsageError("the page is for a file; name it with --output FILE")
-    settings = _settings(lake=lake)
-    opened = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month)
-    page = make_page(opened, currency=settings.currency)
-    try:
-        output.write_text(page, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise SettingsError(
-            f"cannot write {shown(str(output), 300)}: {error.strerror}; choose another --output"
-        ) from None
-    _say(f"the page is {shown(str(output), 300)}; open it in a browser")
+    settings = _settings(lake=lake, page=output)
+    _writable(settings.page)
+    _say(f"the page is {shown(str(write_page(settings)), 300)}; open it in a browser")
 
 
 @cli.command("compact")
@@ -584,10 +577,10 @@ def init_command() -> None:
     (account,) = settings.accounts
     export_it = shlex.join(["genesis-etl", "export", *(["--config", str(path)] if path != DEFAULT_CONFIG else [])])
     if account.secret is None or not account.secret.reveal().strip():
-        _say(f"next: put your token into the variable {account.token_variable}, then `{export_it}`")
+        _say(f"next: put your token into the variable {account.token_source}, then `{export_it}`")
         return
     try_token(settings, account)
-    _say(f"the token in {account.token_variable} is accepted; next: `{export_it}`")
+    _say(f"the token in {account.token_source} is accepted; next: `{export_it}`")
 
 
 @cli.command("forget")

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import shlex
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import jinja2
 from markupsafe import Markup
 
 from genesis_etl import charts, figures
+from genesis_etl.errors import SettingsError
 from genesis_etl.figures import Figures, Row, Scope, View
-from genesis_etl.reports import OpenLake
+from genesis_etl.reports import OpenLake, open_lake
+from genesis_etl.settings import Settings
 from genesis_etl.text import shown
 from genesis_etl.version import __version__
 
@@ -64,6 +69,32 @@ def make_page(lake: OpenLake, *, currency: str | None = None, made_at: datetime 
             limits=figures,
         )
     )
+
+
+def write_page(settings: Settings) -> Path:
+    """Write the page of the settings' lake to their `page`, whole or not at all, and return where it is.
+
+    LakeError for a damaged lake, SettingsError where the file cannot be written.
+    """
+    lake = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month)
+    page = make_page(lake, currency=settings.currency)
+    path = Path(settings.page)
+    target = path.resolve()  # a link stays a link
+    is_file = target.is_file() or not target.exists()
+    # Whoever fetches the page meanwhile gets the old one or the new one; a device is written as it is.
+    part = target.with_name(f".{target.name}.{os.getpid()}.tmp") if is_file else target
+    try:
+        part.write_text(page, encoding="utf-8", newline="\n")
+        if is_file:
+            os.replace(part, target)
+    except OSError as error:
+        if is_file:
+            with suppress(OSError):
+                part.unlink()
+        raise SettingsError(
+            f"cannot write {shown(str(path), 300)}: {error.strerror}; choose another --output"
+        ) from None
+    return path
 
 
 def _hash(text: str) -> str:

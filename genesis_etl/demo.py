@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from genesis_etl.errors import SettingsError
 from genesis_etl.export import export
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings
 
@@ -79,11 +78,9 @@ def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = 
 
 def write_page(url: str) -> Path:
     """Write the page of the demo's lake beside it, and return where."""
-    from genesis_etl.dashboard import make_page  # charts are slow to import, and every command imports this room
+    from genesis_etl import dashboard  # charts are slow to import, and every command imports this room
 
-    page = Path(f"{url.rstrip('/')}.html")
-    page.write_text(make_page(open_lake(url)), encoding="utf-8")
-    return page
+    return dashboard.write_page(Settings(lake=url, page=f"{url.rstrip('/')}.html"))
 
 
 def next_commands(url: str) -> list[str]:

@@ -6,13 +6,14 @@ import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pyarrow.compute as pc
 
-from genesis_etl.api import Client
+from genesis_etl.api import Client, stop_clients
 from genesis_etl.capture import Progress, Reading, read_account
 from genesis_etl.compact import compact_when_due
 from genesis_etl.errors import CaptureError, CollectionRefused, ExportFailed, GenesisEtlError, LakeError, SettingsError
@@ -39,26 +40,44 @@ def export(
 ) -> list[Capture]:
     """Capture every account (or those named) and land it in the lake; return the captures landed.
 
+    Accounts are captured side by side, `settings.workers` at a time, each within its own rate.
     With `compacts`, an account of which many captures lie unfolded has its finished days folded after that.
     Tries every account, then raises ExportFailed with `.landed` and `.failed` if any of them failed.
     """
-    landed: list[Capture] = []
-    failed: dict[str, GenesisEtlError] = {}
-    for account in settings.chosen(accounts):
+    chosen = settings.chosen(accounts)
+
+    def one(account: Account) -> Capture | GenesisEtlError:
+        whose = "" if len(chosen) == 1 else f" of {account.name}"
         try:
-            landed.append(
-                export_account(
-                    settings,
-                    account,
-                    allow_empty=allow_empty,
-                    without_snapshots=without_snapshots,
-                    compacts=compacts,
-                    progress=progress,
-                    notice=notice,
-                )
+            return export_account(
+                settings,
+                account,
+                allow_empty=allow_empty,
+                without_snapshots=without_snapshots,
+                compacts=compacts,
+                progress=None if progress is None else lambda name, *pages: progress(name + whose, *pages),
+                notice=notice,
             )
         except GenesisEtlError as error:
-            failed[account.name] = error
+            return error
+
+    if len(chosen) == 1:
+        results = [one(chosen[0])]
+    else:
+        with ThreadPoolExecutor(min(settings.workers, len(chosen)), thread_name_prefix="account") as threads:
+            runs = [threads.submit(one, account) for account in chosen]
+            try:
+                results = [run.result() for run in runs]
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                stop_clients()
+                raise
+    landed = [result for result in results if isinstance(result, Capture)]
+    failed = {
+        account.name: result
+        for account, result in zip(chosen, results, strict=True)
+        if isinstance(result, GenesisEtlError)
+    }
     if failed:
         raise ExportFailed(landed, failed)
     return landed

@@ -35,6 +35,7 @@ AUTHS: Final = ("both", "x-auth-token", "bearer")
 _ACCOUNT_NAME = re.compile(r"[a-z0-9-]{1,63}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOUD_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+_BLOCK_NAME = re.compile(r"[a-z0-9-]{1,100}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _SHORTEST_TOKEN: Final = 6
 
@@ -93,22 +94,34 @@ class Account:
     endpoint: str = DEFAULT_ENDPOINT
     token_variable: str = TOKEN_VARIABLES[0]
     secret: Secret | None = None
+    token_block: str | None = None  # the Prefect Secret block that holds the token; only flows read it
 
     @property
     def token(self) -> Secret:
         """Return the token, trimmed; SettingsError where there is none or it cannot be sent in a header."""
         text = "" if self.secret is None else self.secret.reveal().strip()
-        # Someone may have put the token itself where the name of its variable belongs.
-        is_name = _LOUD_NAME.fullmatch(self.token_variable) is not None
-        variable = self.token_variable if is_name else "that its token_env names"
+        if not text and self.token_block is not None:
+            raise SettingsError(
+                f"no token for account {self.name}: it is in the Prefect block {self.token_source}, which only flows "
+                "read; for a command name a variable, as token_env"
+            )
         if not text:
-            raise SettingsError(f"no token for account {self.name}: set the variable {variable}")
+            raise SettingsError(f"no token for account {self.name}: set the variable {self.token_source}")
         if _TOKEN.fullmatch(text) is None:
             raise SettingsError(
-                f"the token of account {self.name}, from the variable {variable}, has a space, a line break or "
-                "a character outside ASCII; copy it again"
+                f"the token of account {self.name}, from the {'block' if self.token_block else 'variable'} "
+                f"{self.token_source}, has a space, a line break or a character outside ASCII; copy it again"
             )
         return Secret(text)
+
+    @property
+    def token_source(self) -> str:
+        """Return the name of the variable, or of the block, that holds the token."""
+        if self.token_block is not None:
+            return self.token_block
+        # Someone may have put the token itself where the name of its variable belongs.
+        is_name = _LOUD_NAME.fullmatch(self.token_variable) is not None
+        return self.token_variable if is_name else "that its token_env names"
 
     @property
     def is_local(self) -> bool:
@@ -123,7 +136,11 @@ class Settings:
     accounts: tuple[Account, ...] = (Account(DEFAULT_ACCOUNT),)
     auth: str = "both"
     lake: str = "data/lake"
+    page: str = "page.html"
+    page_url: str | None = None
     rate: float = 10.0
+    workers: int = 8
+    dask: str | None = None
     regions: tuple[str, ...] = ()
     price_gib_month: float | None = None
     currency: str | None = None
@@ -258,6 +275,13 @@ def _names(kind: str, raw: object) -> tuple[str, ...]:
     return tuple(sorted({name.strip() for name in names if name.strip()}))
 
 
+def _page_url(raw: object) -> str:
+    text = _text(raw)
+    if re.fullmatch(r"https?://[^\s\"'<>()\[\]\\]+", text) is None:
+        raise ValueError(f"expected a URL such as https://intranet.example.com/page.html, got {seen(raw)}")
+    return text
+
+
 def _auth(raw: object) -> str:
     if raw not in AUTHS:
         raise ValueError(f"expected one of {', '.join(AUTHS)}, got {seen(raw)}")
@@ -294,7 +318,11 @@ _READERS: Final[dict[str, Callable[[object], Any]]] = {
     "endpoint": _endpoint,
     "auth": _auth,
     "lake": _text,
+    "page": _text,
+    "page_url": _page_url,
     "rate": _Number(0.01, 10_000),
+    "workers": _Number(1, 1000, is_whole=True),
+    "dask": _text,
     "regions": partial(_names, "region ids"),
     "price_gib_month": _Number(0, 1e9),
     "currency": _text,
@@ -372,15 +400,20 @@ def _accounts(toml: Mapping[str, Any], path: Path, endpoint: str, environ: Mappi
         if not isinstance(table, dict):
             raise SettingsError(f"{where}: expected a table")
         _refuse_token(table, where)
-        _check_keys(table, ["token_env", "endpoint"], where)
-        named = table.get("token_env")
-        if not isinstance(named, str) or _VARIABLE_NAME.fullmatch(named) is None:
+        _check_keys(table, ["token_env", "token_block", "endpoint"], where)
+        named, block = table.get("token_env"), table.get("token_block")
+        if named is not None and block is not None:
+            raise SettingsError(f"{where}: has token_env and token_block; keep one of them")
+        if block is not None and (not isinstance(block, str) or _BLOCK_NAME.fullmatch(block) is None):
+            raise SettingsError(f'{where}: token_block is the name of a Prefect Secret block, as "genesis-token"')
+        if block is None and (not isinstance(named, str) or _VARIABLE_NAME.fullmatch(named) is None):
             raise SettingsError(f'{where}: needs token_env = "NAME_OF_A_VARIABLE"')
         try:
             own = _endpoint(table["endpoint"]) if "endpoint" in table else endpoint
         except ValueError as error:
             raise SettingsError(f"{where}: endpoint: {error}") from None
-        accounts.append(Account(name, own, named, _secret(environ, named)))
+        secret = None if named is None else _secret(environ, named)
+        accounts.append(Account(name, own, named or "", secret, block))
     return tuple(accounts)
 
 

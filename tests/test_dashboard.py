@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
+import os
 import re
 import shlex
 import subprocess
+import threading
 import time
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -16,9 +19,11 @@ from typing import Any
 import pytest
 
 from genesis_etl import cli, figures
-from genesis_etl.dashboard import ago, argument, coverage_level, make_page, number, signed, span
+from genesis_etl.dashboard import ago, argument, coverage_level, make_page, number, signed, span, write_page
+from genesis_etl.errors import SettingsError
 from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
+from genesis_etl.settings import Settings
 from tests.histories import at, land, land_all, row, rows
 
 NAMES = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "</script>", "{{7*7}}"]
@@ -315,6 +320,46 @@ def test_the_command_writes_the_page_and_says_where(tmp_path: Path, capsys: pyte
     assert "page.html" in err
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert cli.run(["dashboard", "--lake", str(tmp_path / "none"), "--output", "-"]) == 2
+
+
+def test_a_page_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    """Written again, the page that a link points to is the new one; the link is a link, no other file is left."""
+    (tmp_path / "www").mkdir()
+    (tmp_path / "page.html").symlink_to("www/page.html")
+    for name in ("a", "b"):
+        (tmp_path / "www" / "page.html").write_text(name)
+        assert write_page(Settings(lake=str(tmp_path / "none"), page=str(tmp_path / "page.html"))).is_symlink()
+        assert "genesis-etl export" in (tmp_path / "www" / "page.html").read_text()
+    assert [path.name for path in (tmp_path / "www").iterdir()] == ["page.html"]
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills while the page is written costs one line, and yesterday's page is whole."""
+    page = tmp_path / "page.html"
+    page.write_text("yesterday's")
+
+    def fill(self: Path, *args: Any, **options: Any) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(SettingsError, match=r"cannot write .*page\.html: No space left on device; choose another"):
+        write_page(Settings(lake=str(tmp_path / "none"), page=str(page)))
+    assert page.read_text() == "yesterday's"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_page_for_a_device_leaves_the_device(tmp_path: Path) -> None:
+    """`dashboard --output` names a pipe, and a reader of it gets the page; it is not replaced by a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    assert cli.run(["dashboard", "--lake", str(tmp_path / "none"), "--output", str(pipe)]) == 0
+    reader.join(20)
+    assert read[0].lower().startswith("<!doctype html>")
+    assert pipe.is_fifo()
 
 
 def test_a_lake_of_many_images_makes_a_small_page_soon(tmp_path: Path) -> None:

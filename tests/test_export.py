@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -320,3 +322,38 @@ def test_live_rows_without_snapshots(serve: Callable[..., Sandbox]) -> None:
     sandbox.faults.append(Fault("status", "snapshots", times=0, status=403))
     rows = live_rows(settings_for(sandbox), settings_for(sandbox).accounts[0])
     assert (len(rows.table), rows.notes[0][:19]) == (6, "without /snapshots:")
+
+
+def test_accounts_are_captured_side_by_side_in_the_order_of_the_settings(serve: Callable[..., Sandbox]) -> None:
+    """Three accounts whose APIs answer only once all three are being read are captured, and told in their order."""
+    meeting = threading.Barrier(3, timeout=20)
+    accounts = []
+    for name in ("zoe", "adam", "mia"):
+        together = Fault("patch", collection="images", patch=lambda body: (meeting.wait(), body)[1])
+        sandbox = serve(faults=[together])
+        accounts.append(Account(name, sandbox.endpoint, "A_TOKEN", Secret(sandbox.token)))
+    settings = replace(settings_for(sandbox), accounts=tuple(accounts), deadline=30.0)
+    assert [capture.account for capture in export(settings)] == ["zoe", "adam", "mia"]
+
+
+def test_no_more_accounts_are_read_at_once_than_there_are_workers(serve: Callable[..., Sandbox]) -> None:
+    """With two workers, the most of six accounts whose first page is being answered at one time is two."""
+    lock = threading.Lock()
+    now, most = 0, 0
+
+    def count(body: dict[str, Any]) -> dict[str, Any]:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        with lock:
+            now -= 1
+        return body
+
+    sandbox = serve(faults=[Fault("patch", collection="images", page=1, times=0, patch=count)])
+    names = [f"account-{number}" for number in range(6)]
+    accounts = tuple(Account(name, sandbox.endpoint, "A_TOKEN", Secret(sandbox.token)) for name in names)
+    settings = replace(settings_for(sandbox), accounts=accounts, workers=2)
+    assert len(export(settings)) == 6
+    assert most == 2

@@ -40,6 +40,15 @@ SOURCES: dict[str, tuple[Any, tuple[Any, Any], tuple[str, Any], tuple[str, Any]]
         ("2026-11-22T12:00:00Z", datetime(2026, 11, 22, 12, tzinfo=UTC)),
         ("2026-11-21T12:00:00+01:00", datetime(2026, 11, 21, 11, tzinfo=UTC)),
     ),
+    "page": ("page.html", ("a.html", "a.html"), (" b.html ", "b.html"), ('"c.html"', "c.html")),
+    "page_url": (
+        None,
+        ("https://o.example/p", "https://o.example/p"),
+        ("http://e.example/p?a=1", "http://e.example/p?a=1"),
+        ('"https://t.example"', "https://t.example"),
+    ),
+    "workers": (8, (1, 1), ("2", 2), ("3", 3)),
+    "dask": (None, ("tcp://o:1", "tcp://o:1"), ("tcp://e:1", "tcp://e:1"), ('"tcp://t:1"', "tcp://t:1")),
     "deadline": (30.0, (1, 1.0), ("2", 2.0), ("3.5", 3.5)),
     "attempts": (4, (1, 1), ("2", 2), ("3", 3)),
     "backoff": (1.0, (0, 0.0), ("0.5", 0.5), ("2", 2.0)),
@@ -105,6 +114,37 @@ def test_option_beats_environment_beats_toml_beats_default(name: str) -> None:
     assert value(Settings.load(environ=environ, **{name: option}), name) == of_option
 
 
+def test_a_token_in_a_prefect_block_is_named_but_not_read() -> None:
+    """`token_block` is a source of its own: the name is kept, and a command says that only flows read it."""
+    toml('[accounts.shop]\ntoken_block = "genesis-token-shop"')
+    (account,) = Settings.load(environ={"GENESISCLOUD_TOKEN": "of-another-account"}).accounts
+    assert (account.token_block, account.token_source, account.secret) == ("genesis-token-shop",) * 2 + (None,)
+    with pytest.raises(SettingsError, match="in the Prefect block genesis-token-shop, which only flows read"):
+        _ = account.token
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('token_block = "t"\ntoken_env = "T"', "keep one of them"),
+        ('token_block = ""', "name of a Prefect Secret block"),
+        ('token_block = "Not A Name"', "name of a Prefect Secret block"),
+        ("token_block = 1", "name of a Prefect Secret block"),
+        ("", 'needs token_env = "NAME_OF_A_VARIABLE"'),
+    ],
+)
+def test_an_account_has_exactly_one_source_of_its_token(table: str, said: str) -> None:
+    """Two sources, none, or a name that no block can have are refused."""
+    toml(f"[accounts.shop]\n{table}")
+    assert said in refusal()
+
+
+@pytest.mark.parametrize("url", ["page.html", "javascript:alert(1)", "https://", "https://a b", "https://a/)[x](y"])
+def test_the_address_of_the_page_is_one_that_a_link_can_carry(url: str) -> None:
+    """Anything but http and https, and what would break out of a link in Markdown, is refused."""
+    assert "expected a URL" in refusal(page_url=url)
+
+
 def test_the_documented_variables_are_the_ones_that_are_read() -> None:
     """The contract's names of variables hold."""
     assert variables()["endpoint"] == "GENESISCLOUD_ENDPOINT"
@@ -120,7 +160,11 @@ def test_the_example_lists_every_setting() -> None:
     settings_lines = [line for line in lines if line.startswith("[") or line.partition(" = ")[1]]
     body = "\n".join(settings_lines)
     assert tomllib.loads(body).keys() == {*variables(), "accounts", "thresholds"}
-    assert [account.name for account in Settings.load(toml(body), environ={}).accounts] == ["prod", "lab"]
+    assert [account.name for account in Settings.load(toml(body), environ={}).accounts] == [
+        "prod",
+        "lab",
+        "shop",
+    ]
     for variable in [*variables().values(), "GENESISCLOUD_TOKEN", "GENESISCLOUD_API_KEY"]:
         assert variable in text
 
