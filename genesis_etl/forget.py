@@ -197,7 +197,7 @@ class _Plan:
 
     def _rewrite(self, file: str, captures: pa.Table, now: datetime) -> None:
         try:
-            rows = self._lake.rows(file).select(IMAGES.names).cast(IMAGES)
+            rows = self._lake.rows(file)
         except FileNotFoundError:
             raise LakeError(f"{file}: it went meanwhile, folded perhaps; nothing was removed, run it again") from None
         runs, counts = _clipped(rows, captures)
@@ -217,7 +217,10 @@ class _Plan:
         )
 
     def _refuse_damage(self, contents: Contents, unreadable: list[Damage]) -> None:
-        """Raise LakeError where something damaged may hold captures that stay, and would go."""
+        """Raise LakeError where something damaged may hold captures that stay, and would go; or of a later version."""
+        for damage in unreadable:
+            if damage.is_newer:
+                raise LakeError(f"{damage.path}: {damage.reason}, nothing was removed")
         doomed = {commit.path for commit in self._doomed}
         for damage in contents.damage:
             may_go = damage.path in doomed or (damage in unreadable and self._is_before(damage.since))

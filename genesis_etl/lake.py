@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from genesis_etl.errors import LakeError
 from genesis_etl.storage import TEMPORARY, Entry, open_storage
-from genesis_etl.table import CAPTURES, IMAGES, ROW, SCHEMA_VERSION
+from genesis_etl.table import CAPTURES, IMAGES, ROW, NewerSchema, upgraded
 from genesis_etl.text import shown
 from genesis_etl.times import format_time
 
@@ -66,13 +66,17 @@ class Capture:
 
 @dataclass(frozen=True)
 class Damage:
-    """Captures of an account that no whole file speaks for, and the span of time that may hold them."""
+    """Captures of an account that no whole file speaks for, and the span of time that may hold them.
+
+    With `is_newer` the file is whole, but a later version of genesis-etl wrote it.
+    """
 
     account: str
     path: str
     reason: str
     since: datetime
     until: datetime
+    is_newer: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ class Contents:
                 and (since is None or damage.until >= since)
                 and (end is None or damage.since < end)
             ):
+                if damage.is_newer:
+                    raise LakeError(f"{damage.path}: {damage.reason}, or ask for another --account")
                 raise LakeError(
                     f"{damage.path}: {damage.reason}; captures of {damage.account} up to "
                     f"{format_time(damage.until)} need it: restore the file, or ask for a later --since "
@@ -201,6 +207,8 @@ class Lake:
                 captures = parse_commit(entry.path, self._storage.read(entry.path)).captures
             except FileNotFoundError:
                 continue  # folded and swept since it was listed
+            except NewerSchema as error:
+                raise LakeError(f"{entry.path}: {error}") from None
             except ValueError as error:
                 raise LakeError(
                     f"{entry.path}: {error}; restore the file or remove it, `genesis-etl verify` tells more"
@@ -250,7 +258,7 @@ class Lake:
             except FileNotFoundError:
                 is_gone = True  # folded and swept since it was listed
             except ValueError as error:
-                damage.append(_lost_commit(entry.path, str(error)))
+                damage.append(_lost_commit(entry.path, error))
         return sorted(commits, key=lambda commit: commit.stem), damage, is_gone
 
     def contents(self, account: str | None = None) -> Contents:
@@ -264,8 +272,8 @@ class Lake:
         return contents
 
     def rows(self, file: str) -> pa.Table:
-        """Return an images file as it lies on the storage now."""
-        return pq.read_table(io.BytesIO(self._storage.read(file)))
+        """Return an images file as it lies on the storage now, with the columns of `IMAGES`."""
+        return upgraded(pq.read_table(io.BytesIO(self._storage.read(file))), IMAGES)
 
     def remove(self, commit: Commit) -> None:
         """Remove a commit that speaks for no capture, and then its images file."""
@@ -379,23 +387,20 @@ def file_name(path: str) -> re.Match[str] | None:
 
 
 def parse_commit(path: str, data: bytes) -> Commit:
-    """Read a commit; ValueError where it is not what its name says. LakeError for a newer schema."""
+    """Read a commit; NewerSchema where a later version wrote it, ValueError where it is not what its name says."""
     match = file_name(path)
     assert match is not None
     if not hashlib.sha256(data).hexdigest().startswith(match["hash"]):
         raise ValueError("the commit is damaged, its sha256 is another than its name says")
     try:
         table = pq.read_table(io.BytesIO(data), use_threads=False)
-        version = int((table.schema.metadata or {}).get(b"genesis_etl.schema_version", b"1"))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"the commit cannot be read: {shown(str(error))}") from None
-    if version > SCHEMA_VERSION:
-        raise LakeError(
-            f"{path}: written with schema version {version}, this genesis-etl reads up to {SCHEMA_VERSION}; upgrade it"
-        )
     try:
-        table = table.select(CAPTURES.names).cast(CAPTURES)
+        table = upgraded(table, CAPTURES)
         account, file, sha256 = (_only(table[name]) for name in ("account", "file", "sha256"))
+    except NewerSchema:
+        raise
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise ValueError(f"the commit holds something else than captures: {shown(str(error))}") from None
     if account != match["account"]:
@@ -413,13 +418,13 @@ def _only(column: pa.ChunkedArray) -> str:
     return str(values[0])
 
 
-def _lost_commit(path: str, reason: str) -> Damage:
+def _lost_commit(path: str, error: ValueError) -> Damage:
     """Say what a commit that cannot be read may have held: one capture, or for a fold its year up to its stem."""
     match = file_name(path)
     assert match is not None
     at = time_of_stem(path)
     since = datetime(int(match["year"]), 1, 1, tzinfo=UTC) if match["fold"] else at
-    return Damage(match["account"], path, reason, since, at)
+    return Damage(match["account"], path, str(error), since, at, isinstance(error, NewerSchema))
 
 
 def _is_claimed(damage: Damage, claimed: Iterable[tuple[str, str]]) -> bool:

@@ -106,7 +106,9 @@ class SparkWarehouse:
         if not paths:
             self._view(name, IMAGES.append(pa.field("path", pa.string())).empty_table())
             return
-        frame: DataFrame = self._session.read.parquet(*paths)
+        # Files of an older schema lack columns; with the schema of one file those of another would be lost.
+        schema = self._session.createDataFrame(IMAGES.empty_table()).schema
+        frame: DataFrame = self._session.read.schema(schema).parquet(*paths)
         frame.selectExpr("*", "_metadata.file_name as path").createOrReplaceTempView(name)
 
 

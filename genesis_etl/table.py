@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 Items = Mapping[str, Item]
 
+# A new version may add nullable columns, anywhere; columns of older ones stay. Readers null what a file lacks.
 SCHEMA_VERSION: Final = 1
 GIB: Final = 2**30
 _MOST_EXACT: Final = 2**53  # above it a double skips integers
@@ -106,6 +107,27 @@ _TYPES: Final = frozenset(("base-os", "preconfigured", "cloud-image", "snapshot"
 _STATUSES: Final = frozenset(("creating", "created", "pending_delete", "deleting", "active", "error"))
 _USUAL_LENGTHS: Final = {len("2020-03-16T16:01:12Z"), len("2020-03-16T16:01:12.954Z")}
 _NOTHING: Final[Item] = {}
+
+
+class NewerSchema(ValueError):
+    """A file that a later version of genesis-etl wrote."""
+
+
+def upgraded(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a file's rows with the columns of `schema`; one that the version that wrote it did not know is null.
+
+    NewerSchema for a later version's file, ValueError or KeyError for one that holds something else.
+    """
+    version = int((table.schema.metadata or {}).get(b"genesis_etl.schema_version", b"1"))
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"written with schema version {version}, this genesis-etl reads up to {SCHEMA_VERSION}; upgrade it"
+        )
+    if version < SCHEMA_VERSION:
+        for field in schema:
+            if field.nullable and field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
 
 
 class Rows:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from genesis_etl.errors import LakeError
 from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Commit, Lake, file_name, parse_commit
 from genesis_etl.storage import TEMPORARY, Entry
-from genesis_etl.table import IMAGES
+from genesis_etl.table import IMAGES, NewerSchema, upgraded
 from genesis_etl.text import shown
 
 # `orphan` and `stray` are notes: no table reads such a file.
@@ -89,8 +89,9 @@ class _Findings:
                 rows.append(finding)
             else:
                 sizes[entry.path] = entry.size
+        whole = [commit for commit in commits if commit.file in sizes]
         for path, lost in by_file.items():
-            rows += self._missing(path, lost)
+            rows += self._missing(path, lost, whole)
         return [*self._whole(commits, sizes), *sorted(rows)]
 
     def _commit(self, entry: Entry) -> Commit | Finding | None:
@@ -100,10 +101,9 @@ class _Findings:
             return parse_commit(entry.path, self._lake.read(entry.path))
         except FileNotFoundError:
             return None  # swept since it was listed
-        except LakeError as error:
-            status = "newer" if "schema version" in str(error) else "damaged"
-            return Finding(entry.path, _account(entry.path), status, str(error))
-        except ValueError as error:
+        except NewerSchema as error:
+            return Finding(entry.path, _account(entry.path), "newer", str(error))
+        except (LakeError, ValueError) as error:
             return Finding(entry.path, _account(entry.path), "damaged", str(error))
 
     def _image(self, entry: Entry, commits: list[Commit], spoilt: set[str]) -> Finding | None:
@@ -124,7 +124,7 @@ class _Findings:
             return Finding(entry.path, match["account"], "orphan", detail)
         return None
 
-    def _missing(self, path: str, commits: list[Commit]) -> Iterator[Finding]:
+    def _missing(self, path: str, commits: list[Commit], whole: list[Commit]) -> Iterator[Finding]:
         """Look again for an images file that was not listed: it may have come, or its commits have gone."""
         for commit in commits:
             try:
@@ -134,7 +134,11 @@ class _Findings:
             try:
                 wrong = next(_wrong(self._lake.read(path), "", commit.account, [commit]), None)
             except FileNotFoundError:
-                yield Finding(path, commit.account, "missing", f"the commit {commit.path} needs it; restore it")
+                detail = f"the commit {commit.path} needs it; restore it"
+                later = [other for other in whole if other.account == commit.account and other.stem > commit.stem]
+                if set(commit.capture_ids) <= {id for other in later for id in other.capture_ids}:
+                    detail = f"no table needs it, a fold has its captures; `genesis-etl compact` clears {commit.path}"
+                yield Finding(path, commit.account, "missing", detail)
             else:
                 if wrong is not None:
                     yield Finding(path, commit.account, "damaged", wrong)
@@ -177,7 +181,9 @@ def _wrong(data: bytes, name: str, account: str, commits: list[Commit]) -> Itera
         if sha256 != commit.sha256:
             yield f"its sha256 is not the one in {commit.path}"
     try:
-        rows = pq.read_table(io.BytesIO(data)).select(IMAGES.names).cast(IMAGES)
+        rows = upgraded(pq.read_table(io.BytesIO(data)), IMAGES)
+    except NewerSchema:
+        return  # its commit tells
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         yield f"it cannot be read as rows of images: {shown(str(error))}"
         return

@@ -143,7 +143,14 @@ class Warehouse:
             return
         with _mapped():
             files = self._connection.read_parquet(paths, filename=True, union_by_name=True, hive_partitioning=False)
-            files.project("* exclude (filename), filename as path").create_view(name)
+            ours = self._connection.from_arrow(IMAGES.empty_table())
+            known = set(files.columns)
+            # Files of an older schema lack columns, and their order hangs on which file is read first.
+            columns = [
+                column if column in known else f"cast(null as {type}) as {column}"
+                for column, type in zip(ours.columns, ours.types, strict=True)
+            ]
+            files.project(f"{', '.join(columns)}, filename as path").create_view(name)
 
     def _lock(self, paths: list[str]) -> None:
         with _mapped():

@@ -15,18 +15,23 @@ from typing import Any
 
 import pytest
 import requests
+from pyarrow import fs
 
 from genesis_etl import open_lake
 from genesis_etl.compact import compact
 from genesis_etl.errors import LakeError
+from genesis_etl.forget import forget
 from genesis_etl.lake import Lake
+from genesis_etl.s3 import S3Storage
 from genesis_etl.sandbox import Sandbox
+from genesis_etl.storage import open_storage
 from genesis_etl.verify import has_failed, verify
-from tests.histories import at, land, land_all, rows
+from tests.histories import at, land, land_all, rows, snapshot_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("s3")]
 pytest.importorskip("moto", reason="needs requirements-all.txt")
 
+STATES = {"2026-11-01 12:00": rows("a", "b"), "2026-11-02 12:00": rows("a"), "2026-11-03 12:00": rows("a", "b")}
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -95,9 +100,8 @@ def answers(url: str) -> list[dict[str, Any]]:
 
 def test_folding_changes_no_answer(url: str) -> None:
     """compact on an object store folds, sweeps and answers as on a folder; no rename is needed."""
-    states = {"2026-11-01 12:00": rows("a", "b"), "2026-11-02 12:00": rows("a"), "2026-11-03 12:00": rows("a", "b")}
-    land_all(Lake(url), states)
-    land_all(Lake("lake"), states)
+    land_all(Lake(url), STATES)
+    land_all(Lake("lake"), STATES)
     assert answers(url) == answers("lake")
     compact(Lake(url), grace=timedelta(0), now=at("2026-11-05"))
     assert answers(url) == answers("lake")
@@ -156,6 +160,121 @@ def test_a_killed_upload_is_not_there(url: str, uploads: int) -> None:
     assert len(Lake(url).files("captures")) == 1
     land(Lake(url), at("2026-11-03"), rows("c"))
     assert [each["image_id"] for each in answers(url)] == ["a", "c"]
+    assert not has_failed(verify(url))
+
+
+def copied(source: Any, to: Any) -> None:
+    """Copy a lake from one file system to another, object by object, commits first."""
+    for dataset in ("captures", "images"):
+        fs.copy_files(
+            f"{source[1]}/{dataset}", f"{to[1]}/{dataset}", source_filesystem=source[0], destination_filesystem=to[0]
+        )
+
+
+def test_a_lake_copied_to_a_store_and_back_is_the_same(url: str, server: str) -> None:
+    """Copied from a folder to a bucket, within it, and back, a lake answers the same and is whole everywhere."""
+    land_all(Lake("lake"), STATES)
+    compact(Lake("lake"), now=at("2026-11-05"))
+    land_all(Lake("lake"), STATES, "other")
+    before = answers("lake")
+    local = fs.LocalFileSystem()
+    store = fs.S3FileSystem(endpoint_override=server.removeprefix("http://"), scheme="http")
+    there, again = url.removeprefix("s3://"), url.removeprefix("s3://") + " again"
+    for name in ("captures", "images"):
+        os.makedirs(f"back/{name}")
+    copied((local, "lake"), (store, there))
+    copied((store, there), (store, again))
+    copied((store, again), (local, "back"))
+    for copy in (url, f"{url} again", "back"):
+        assert answers(copy) == before
+        assert not has_failed(verify(copy))
+    assert {name: data for name, data in snapshot_of("back").items() if data} == snapshot_of("lake")
+    land(Lake(url), at("2026-11-06"), rows("new"))
+    assert answers(f"{url} again") == before
+
+
+FORGET = """
+import os, signal, sys
+from genesis_etl.forget import forget
+from genesis_etl.lake import Lake
+from genesis_etl.s3 import S3Storage
+from tests.histories import at
+left = int(sys.argv[3])
+def mortal(name):
+    original = getattr(S3Storage, name)
+    def dying(self, path, *data):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(self, path, *data)
+    setattr(S3Storage, name, dying)
+mortal("write")
+mortal("delete")
+forget(Lake(sys.argv[1]), "default", at(sys.argv[2]) if sys.argv[2] else None, now=at("2026-11-06"))
+"""
+
+
+def observed(url: str) -> list[dict[str, Any]]:
+    return list(open_lake(url).sql_rows("select * from image_regions order by all").to_pylist())
+
+
+@pytest.mark.parametrize("before", ["2026-11-02", ""])
+def test_forgetting_killed_at_any_step_leaves_a_whole_lake(url: str, before: str) -> None:
+    """Killed before any upload or removal, each capture is as it was or gone, and another run ends the work."""
+    store = open_storage(url)
+    land_all(Lake("lake"), STATES)
+    compact(Lake("lake"), now=at("2026-11-05"))
+    land(Lake("lake"), at("2026-11-01"), rows("x"), "other")
+    everything, files = observed("lake"), snapshot_of("lake")
+    stays = [
+        each for each in everything if each["account"] == "other" or (before and each["captured_at"] >= at(before))
+    ]
+    for step in range(20):
+        for entry in [*store.entries("captures"), *store.entries("images")]:
+            store.delete(entry.path)
+        for name, data in files.items():
+            store.write(name, data)
+        died = python(FORGET, url, before, str(step)).wait(120)
+        told = observed(url)
+        assert [each for each in everything if each in told] == told
+        assert [each for each in stays if each in told] == stays
+        assert not has_failed(verify(url))
+        if died == 0:
+            break
+        assert died == -signal.SIGKILL
+        if "default" in Lake(url).accounts():
+            forget(Lake(url), "default", at(before) if before else None, now=at("2026-11-06"))
+        assert observed(url) == stays
+    assert died == 0
+    assert step >= (5 if before else 8)
+    assert told == stays
+
+
+def test_forgetting_removes_each_commit_before_its_file(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stays is uploaded before anything goes, and no commit is ever there without its images file."""
+    land_all(Lake(url), STATES)
+    compact(Lake(url), now=at("2026-11-05"))
+    steps: list[tuple[str, str]] = []
+
+    def told(name: str) -> Callable[..., None]:
+        original = getattr(S3Storage, name)
+
+        def step(self: S3Storage, path: str, *data: bytes) -> None:
+            original(self, path, *data)
+            steps.append((name, path.split("/")[0]))
+
+        return step
+
+    for name in ("write", "delete"):
+        monkeypatch.setattr(S3Storage, name, told(name))
+    (done,) = forget(Lake(url), "default", at("2026-11-03"), now=at("2026-11-06"))
+    assert (done.captures, done.rewritten, done.files) == (2, 1, 6)
+    pairs = list(zip(steps[::2], steps[1::2], strict=True))
+    assert (
+        pairs == [(("write", "images"), ("write", "captures"))] + [(("delete", "captures"), ("delete", "images"))] * 3
+    )
+    assert [each["captured_at"] for each in observed(url)] == [at("2026-11-03 12:00")] * 2
     assert not has_failed(verify(url))
 
 
