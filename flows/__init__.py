@@ -1,1 +1,10 @@
-"""The scheduled life of genesis-etl on Prefect; the only place that imports it."""
+"""The scheduled life of genesis-etl on Prefect; the only place that imports it.
+
+Prefect reads these when it is imported, so this package, or `import flows`, comes first. Its server's first start
+takes longer than its own limit of 20 s.
+"""
+
+import os
+
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -2,40 +2,61 @@
 
     python flows/export_images.py
 
-Settings and tokens are read inside the tasks, from the environment and `genesis-etl.toml`, never from
+Settings and tokens are read inside the tasks, from the environment, `genesis-etl.toml` and Secret blocks, never from
 parameters, which Prefect stores in clear. What tasks hand on are counts and paths.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from datetime import datetime
 from types import FrameType
 from typing import Any, NoReturn
 
-# Prefect reads both when it is imported. Its server's first start takes longer than its own limit of 20 s.
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+import flows  # noqa: F401  what Prefect reads when it is imported
 
+# isort: split
 from prefect import flow, get_run_logger, tags, task
+from prefect.blocks.system import Secret as SecretBlock
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.artifacts import show_captures, show_failure, show_page, show_reports
 from genesis_etl import ExportFailed, GenesisEtlError, Settings, open_lake
 from genesis_etl.api import stop_clients
-from genesis_etl.errors import ApiUnavailable, LakeError
+from genesis_etl.check import beat
+from genesis_etl.errors import ApiUnavailable, LakeError, SettingsError
 from genesis_etl.export import export_account
+from genesis_etl.settings import Account, Secret
 
 Row = dict[str, Any]
 
 
-def _run_name() -> str:
+def run_name() -> str:
+    """Name a run after its flow and the time that it was scheduled for."""
     scheduled: datetime = flow_run.scheduled_start_time
-    return f"export-images-{scheduled:%Y-%m-%dT%H:%M:%S}"
+    return f"{flow_run.flow_name}-{scheduled:%Y-%m-%dT%H:%M:%S}"
+
+
+def with_token(account: Account) -> Account:
+    """Return the account with the token of its Secret block, if it has one; SettingsError if that cannot be read."""
+    if account.token_block is None:
+        return account
+    try:
+        token = SecretBlock.load(account.token_block).get()
+    except ValueError:  # Prefect's word for a block that is not there
+        token = None
+    if not isinstance(token, str):
+        raise SettingsError(
+            f"no token for account {account.name}: Prefect has no block secret/{account.token_block} with a text in "
+            "it; make it on Prefect's page of blocks, of the type Secret"
+        )
+    return replace(account, secret=Secret(token))
 
 
 # Retry lives in the package's API room alone; retries around it would multiply the waits.
@@ -46,23 +67,35 @@ def export_one(account: str, config: str | None, lake: str | None, allow_empty: 
     settings = Settings.load(config, lake=lake)
     (chosen,) = settings.chosen((account,))
     capture = export_account(
-        settings, chosen, allow_empty=allow_empty, without_snapshots=without_snapshots, notice=logger.warning
+        settings,
+        with_token(chosen),
+        allow_empty=allow_empty,
+        without_snapshots=without_snapshots,
+        notice=logger.warning,
     )
     logger.info("landed %d images in %d rows as %s", capture.images, capture.rows, capture.file)
     return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(capture).items()}
 
 
-@task(task_run_name="read-back-{account}", retries=0, cache_policy=NO_CACHE)
-def read_back(account: str, capture_id: str, rows: int, lake: str) -> int:
-    """Count the rows that the lake now tells of the capture; raises if they are not those that were landed."""
-    counts = open_lake(lake).sql("select account, capture_id, count(*) as rows from image_regions group by all")
-    found = int(counts.loc[counts["capture_id"] == capture_id, "rows"].sum())
-    if found != rows:
-        raise LakeError(f"{lake}: {found} rows of capture {capture_id} of {account} where {rows} were landed")
-    return found
+@task(task_run_name="read-back", retries=0, cache_policy=NO_CACHE)
+def read_back(landed: list[Row], lake: str) -> int:
+    """Count the rows that the lake now tells of the captures; raises if they are not those that were landed."""
+    since = min(row["captured_at"] for row in landed)
+    counts = open_lake(lake).sql(
+        f"select capture_id, count(*) as rows from image_regions where captured_at >= '{since}' group by all"
+    )
+    found = dict(zip(counts["capture_id"], counts["rows"], strict=True))
+    for row in landed:
+        seen = found.get(row["capture_id"], 0)
+        if seen != row["rows"]:
+            raise LakeError(
+                f"{lake}: {seen} rows of capture {row['capture_id']} of {row['account']} where {row['rows']} were "
+                "landed; run `genesis-etl verify`"
+            )
+    return sum(row["rows"] for row in landed)
 
 
-@flow(name="export-images", flow_run_name=_run_name, retries=0)
+@flow(name="export-images", flow_run_name=run_name, retries=0)
 def export_images(
     accounts: list[str] | None = None,
     config: str | None = None,
@@ -81,32 +114,68 @@ def export_images(
         allow_empty: Believe an API that suddenly lists nothing.
         without_snapshots: Do not read /snapshots.
     """
-    settings = Settings.load(config, lake=lake)
-    runs: dict[str, PrefectFuture[Row]] = {}
-    for account in settings.chosen(tuple(accounts or ())):
-        with tags("genesis-etl", f"account:{account.name}"):
-            runs[account.name] = export_one.submit(account.name, config, lake, allow_empty, without_snapshots)
-    landed: list[Row] = []
-    failed: dict[str, GenesisEtlError] = {}
     try:
-        for name, run in runs.items():
-            result = run.result(raise_on_failure=False)
-            if isinstance(result, GenesisEtlError):
-                failed[name] = result
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                landed.append(result)
-    except BaseException:
-        # Prefect makes an exception of a signal, and then waits for every task.
-        stop_clients()
+        settings = Settings.load(config, lake=lake)
+        chosen = settings.chosen(tuple(accounts or ()))
+        landed, failed = _captured(settings, chosen, (config, settings.lake, allow_empty, without_snapshots))
+    except GenesisEtlError as error:
+        show_failure(error, "captures")
         raise
-    for row in landed:
-        with tags("genesis-etl", f"account:{row['account']}"):
-            read_back(row["account"], row["capture_id"], row["rows"], settings.lake)
+    show_captures(landed, failed)
+    if landed:
+        read_back(landed, settings.lake)
+        show_reports(settings)
+        show_page(settings)
     if failed:
         raise ExportFailed(landed, failed)
+    beat(settings, get_run_logger().warning)
     return landed
+
+
+def _captured(
+    settings: Settings, chosen: tuple[Account, ...], options: tuple[str | None, str, bool, bool]
+) -> tuple[list[Row], dict[str, GenesisEtlError]]:
+    """Run a task for each account and return the rows landed and the errors, in the order of the settings."""
+    landed: list[Row] = []
+    failed: dict[str, GenesisEtlError] = {}
+    names = ("config", "lake", "allow_empty", "without_snapshots")
+    with ExitStack() as stack:
+        runner = stack.enter_context(_runner(settings))
+        runs: dict[str, PrefectFuture[Row]] = {}
+        for account in chosen:
+            with tags("genesis-etl", f"account:{account.name}"):
+                parameters = {"account": account.name, **dict(zip(names, options, strict=True))}
+                try:
+                    runs[account.name] = runner.submit(export_one, parameters)
+                except OSError as error:  # Dask connects with the first task
+                    raise ApiUnavailable(
+                        f"no Dask cluster at {settings.dask}: {error}; start it, or unset dask"
+                    ) from None
+        try:
+            for name, run in runs.items():
+                result = run.result(raise_on_failure=False)
+                if isinstance(result, GenesisEtlError):
+                    failed[name] = result
+                elif isinstance(result, BaseException):
+                    raise result
+                else:
+                    landed.append(result)
+        except BaseException:
+            # Prefect makes an exception of a signal, and then waits for every task.
+            stop_clients()
+            raise
+    return landed, failed
+
+
+def _runner(settings: Settings) -> TaskRunner[PrefectFuture[Row]]:
+    """Return what runs the tasks: threads of this process, or the Dask cluster that the settings name."""
+    if settings.dask is None:
+        return ThreadPoolTaskRunner(max_workers=settings.workers)
+    try:
+        from prefect_dask import DaskTaskRunner
+    except ImportError:
+        raise SettingsError('the setting dask needs more packages: pip install "genesis-etl[dask]"') from None
+    return DaskTaskRunner(address=settings.dask)
 
 
 def _stop(signum: int, frame: FrameType | None) -> NoReturn:

@@ -11,6 +11,7 @@
     │   └── ListMoved          the list did not hold still                       exit 5
     ├── LakeError              look at the lake: full, damaged, unreadable       exit 6
     ├── ReportError            mend the report's name, a parameter or the SQL    exit 2
+    ├── ChecksFailed           see to the rows that failed                       exit 1
     └── ExportFailed           some accounts failed; carries what landed         that of the first
 
 Every message is one line: what was seen, where, and what to do next.
@@ -87,6 +88,12 @@ class LakeError(GenesisEtlError):
 
 class ReportError(GenesisEtlError):
     """A report, a parameter of one, or a SQL statement is not usable."""
+
+
+class ChecksFailed(GenesisEtlError):
+    """At least one check failed; the message names them."""
+
+    exit_code = 1
 
 
 class ExportFailed(GenesisEtlError):

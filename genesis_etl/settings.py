@@ -102,8 +102,8 @@ class Account:
         text = "" if self.secret is None else self.secret.reveal().strip()
         if not text and self.token_block is not None:
             raise SettingsError(
-                f"no token for account {self.name}: it is in the Prefect block {self.token_source}, which only flows "
-                "read; for a command name a variable, as token_env"
+                f"no token for account {self.name}: none was read from the Prefect block {self.token_source}, which "
+                "flows alone can read; commands need a variable, named as token_env"
             )
         if not text:
             raise SettingsError(f"no token for account {self.name}: set the variable {self.token_source}")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from genesis_etl import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
@@ -41,6 +43,33 @@ class Prefect:
     def newest_run(self) -> dict[str, Any]:
         (run,) = self.post("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
         return dict(run)
+
+    def delete(self, path: str) -> None:
+        requests.delete(f"{self.url}/{path}", timeout=30).raise_for_status()
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        (found,) = self.post("deployments/filter", {"deployments": {"name": {"any_": [name]}}})
+        return dict(found)
+
+    def newest_artifact(self, key: str) -> str:
+        wanted = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC", "limit": 1}
+        (artifact,) = self.post("artifacts/filter", wanted)
+        return str(artifact["data"])
+
+    def wait_for(self, flow: str, state: str, count: int) -> list[dict[str, Any]]:
+        """Return a flow's runs of deployments that are in the state, newest first, once there are so many."""
+        wanted = {
+            "flows": {"name": {"any_": [flow]}},
+            "flow_runs": {"state": {"type": {"any_": [state]}}, "deployment_id": {"is_null_": False}},
+            "sort": "EXPECTED_START_TIME_DESC",
+        }
+        for _ in range(900):
+            found = self.post("flow_runs/filter", wanted)
+            if len(found) >= count:
+                return list(found)
+            time.sleep(0.2)
+        log = "\n".join(path.read_text()[-3000:] for path in Path.cwd().glob("serve.log"))
+        raise AssertionError(f"{len(found)} runs of {flow} are {state}, not {count}\n{log}")
 
     def task_runs(self, run: dict[str, Any]) -> list[dict[str, Any]]:
         """Return a flow run's task runs; the server learns of them a moment after the flow has ended."""
@@ -119,7 +148,7 @@ def test_a_running_server_shows_the_flow_completed_with_its_tasks(
     run = prefect.newest_run()
     assert (run["state_type"], run["name"][:14]) == ("COMPLETED", "export-images-")
     tasks = {task["name"]: task for task in prefect.task_runs(run)}
-    assert sorted(tasks) == ["export-default", "read-back-default"]
+    assert sorted(tasks) == ["export-default", "read-back"]
     assert {task["state_type"] for task in tasks.values()} == {"COMPLETED"}
     assert set(tasks["export-default"]["tags"]) == {"genesis-etl", "account:default"}
     landed = open_lake(str(tmp_path / "data" / "lake")).sql("select images from captures")
@@ -202,6 +231,203 @@ def test_a_terminated_flow_leaves_no_server_behind(
     else:
         raise AssertionError("a process of the flow's group lives on")
     assert not list((tmp_path / "data").rglob("*.parquet*"))
+
+
+@pytest.mark.slow
+def test_of_two_overlapping_triggers_one_captures_and_one_is_cancelled(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """A run that is triggered while another one captures is cancelled, and the lake has one capture."""
+    sandbox = serve(at=datetime.now(UTC), faults=[Fault("delay", collection="images", seconds=12)])
+    (tmp_path / "genesis-etl.toml").write_text(f'endpoint = "{sandbox.endpoint}"\nrate = 1000\n')
+    with serving(prefect, tmp_path, {}, GENESISCLOUD_TOKEN=sandbox.token):
+        deployment = prefect.deployment("hourly")
+        runs = [prefect.post(f"deployments/{deployment['id']}/create_flow_run", {})["id"] for _ in range(2)]
+        for _ in range(900):
+            found = prefect.post("flow_runs/filter", {"flow_runs": {"id": {"any_": runs}}})
+            if {run["state_type"] for run in found} <= {"COMPLETED", "CANCELLED", "FAILED", "CRASHED"}:
+                break
+            time.sleep(0.2)
+    assert sorted(run["state_type"] for run in found) == ["CANCELLED", "COMPLETED"]
+    assert len(open_lake(str(tmp_path / "data" / "lake")).sql("select * from captures")) == 1
+
+
+@pytest.mark.slow
+def test_twenty_accounts_of_which_two_fail_land_eighteen(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """A bad token and a dead endpoint fail the flow, which names both; the others land; no token is anywhere."""
+    sandbox = serve(at=datetime.now(UTC))
+    wrong = "wrong-token-0b1e5c77aa"
+    names = write_accounts(tmp_path, sandbox, dead="team-07")
+    tokens = dict.fromkeys(names.values(), sandbox.token) | {names["team-13"]: wrong}
+    done = run_flow(prefect, tmp_path, **tokens)
+    assert done.returncode == 4  # of the first in the order of the settings
+    run = prefect.newest_run()
+    assert run["state_type"] == "FAILED"
+    shown = prefect.newest_artifact("captures")
+    assert "18 landed, 2 failed." in shown
+    for name in ("team-07", "team-13"):
+        assert f"account {name}" in run["state"]["message"]
+        assert f"account {name}" in done.stderr
+        assert name in shown.split("## What failed")[1]
+    landed = open_lake(str(tmp_path / "data" / "lake")).sql("select account from captures order by all")
+    assert landed["account"].tolist() == [name for name in names if name not in ("team-07", "team-13")]
+    files = "".join(path.read_bytes().decode("latin-1") for path in (tmp_path / "data").rglob("*") if path.is_file())
+    for token in (wrong, sandbox.token):
+        assert token not in done.stdout + done.stderr + files
+        assert token not in stored_text(prefect.home)
+
+
+@pytest.mark.slow
+def test_a_token_in_a_secret_block_captures_its_account(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """`token_block` is read inside the task, is stored nowhere in clear, and one that is missing is named."""
+    sandbox = serve(at=datetime.now(UTC))
+    (tmp_path / "genesis-etl.toml").write_text(
+        f'endpoint = "{sandbox.endpoint}"\n[accounts.shop]\ntoken_block = "token-shop"\n'
+        '[accounts.none]\ntoken_block = "token-none"\n'
+    )
+    save = "import os; from prefect.blocks.system import Secret; Secret(value=os.environ['T']).save('token-shop')"
+    environment = {**prefect.environment, "T": sandbox.token}
+    subprocess.run([sys.executable, "-c", save], env=environment, cwd=tmp_path, check=True, capture_output=True)
+    done = run_flow(prefect, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: account none: no token for account none: Prefect has no block"
+    )
+    landed = open_lake(str(tmp_path / "data" / "lake")).sql("select account from captures")
+    assert landed["account"].tolist() == ["shop"]
+    assert sandbox.token not in done.stdout + done.stderr + stored_text(prefect.home)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_lands_the_same_lake_as_threads(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """Twenty accounts captured by two processes of a Dask cluster and by threads are row for row the same."""
+    pytest.importorskip("prefect_dask", exc_type=ImportError)
+    sandbox = serve()
+    tokens = dict.fromkeys(write_accounts(tmp_path, sandbox).values(), sandbox.token)
+    tokens["GENESIS_ETL_NOW"] = sandbox.at.isoformat()
+    cluster = subprocess.Popen(
+        [
+            *(sys.executable, "-c"),
+            "import sys; from distributed import LocalCluster\n"
+            "with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:\n"
+            "    print(cluster.scheduler_address, flush=True); sys.stdin.read()",
+        ],
+        env={**prefect.environment, **tokens},
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert cluster.stdout is not None
+        address = cluster.stdout.readline().strip()
+        told = {}
+        for lake, dask in (("threads", {}), ("dask", {"GENESIS_ETL_DASK": address})):
+            where = str(tmp_path / lake)
+            done = run_flow(prefect, tmp_path, GENESIS_ETL_LAKE=where, **tokens, **dask)
+            assert done.returncode == 0, done.stderr
+            told[lake] = open_lake(where).sql("select * exclude (capture_id) from image_regions order by all")
+        assert told["dask"]["account"].nunique() == 20
+        assert told["dask"].equals(told["threads"])
+    finally:
+        cluster.communicate(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_that_is_not_there_is_one_line(prefect: Prefect, tmp_path: Path) -> None:
+    """Without the extra, or without a cluster at the address, the flow says so and nothing is captured."""
+    done = run_flow(prefect, tmp_path, GENESISCLOUD_TOKEN="a-token", GENESIS_ETL_DASK="tcp://127.0.0.1:1")
+    assert done.returncode in (2, 4)
+    assert "genesis-etl[dask]" in done.stderr or "no Dask cluster at tcp://127.0.0.1:1" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_deployment_is_declared_in_utc_alone_and_without_a_token() -> None:
+    """`prefect.yaml` names every flow once, in UTC, one run at a time, the second cancelled, no token a parameter."""
+    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    flows = {"export_images", "compact_lake", "publish_page", "check_lake"}
+    assert {each["entrypoint"] for each in declared} == {f"flows/{flow}.py:{flow}" for flow in flows}
+    for each in declared:
+        assert [schedule["timezone"] for schedule in each["schedules"]] == ["UTC"]
+        assert each["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+        assert each["description"]
+        assert "genesis-etl" in each["tags"]
+        assert "parameters" not in each
+
+
+@pytest.mark.slow
+def test_prefect_deploy_gives_every_deployment_to_the_work_pool(prefect: Prefect) -> None:
+    """The README's two commands leave four scheduled deployments whose parameters are explained and hold no token."""
+    for command in (["work-pool", "create", "genesis-etl", "--type", "process"], ["--no-prompt", "deploy", "--all"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", *command],
+            env=prefect.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    pool = {"work_pools": {"name": {"any_": ["genesis-etl"]}}}
+    found = prefect.post("deployments/filter", pool)
+    assert sorted(each["name"] for each in found) == ["daily", "every-hour", "hourly", "nightly"]
+    for each in found:
+        assert (each["schedules"][0]["schedule"]["timezone"], each["schedules"][0]["active"]) == ("UTC", True)
+        assert each["global_concurrency_limit"]["limit"] == 1
+        assert each["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+        parameters = each["parameter_openapi_schema"]["properties"]
+        assert all(parameter["description"] for parameter in parameters.values())
+        assert not [name for name in parameters if "token" in name]
+        prefect.delete(f"deployments/{each['id']}")
+
+
+def write_accounts(folder: Path, sandbox: Sandbox, dead: str | None = None) -> dict[str, str]:
+    """Write settings of twenty accounts, one with an endpoint where nobody listens; return name → variable."""
+    names = {f"team-{number:02}": f"TEAM_{number:02}_TOKEN" for number in range(1, 21)}
+    text = f'endpoint = "{sandbox.endpoint}"\nrate = 1000\nattempts = 1\n'
+    for name, variable in names.items():
+        text += f'[accounts.{name}]\ntoken_env = "{variable}"\n'
+        text += 'endpoint = "http://127.0.0.1:1/compute/v1"\n' if name == dead else ""
+    (folder / "genesis-etl.toml").write_text(text)
+    return names
+
+
+@contextmanager
+def serving(prefect: Prefect, folder: Path, seconds: dict[str, int], **environment: str) -> Iterator[None]:
+    """Run `flows/serve.py` on the repository's deployments, each fired every so many seconds, or never."""
+    declared = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    for each in declared["deployments"]:
+        each["entrypoint"] = f"{ROOT}/{each['entrypoint']}"
+        each["schedules"] = [{"interval": seconds[each["name"]]}] if each["name"] in seconds else []
+    (folder / "prefect.yaml").write_text(yaml.safe_dump(declared))
+    log = (folder / "serve.log").open("wb")
+    server = subprocess.Popen(
+        [sys.executable, str(ROOT / "flows" / "serve.py")],
+        env={**prefect.environment, **environment},
+        cwd=folder,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(600):
+            if len(prefect.post("deployments/filter", {})) >= 4 or server.poll() is not None:
+                break
+            time.sleep(0.1)
+        assert server.poll() is None, (folder / "serve.log").read_text()
+        yield
+    finally:
+        server.terminate()
+        server.wait(60)
+        log.close()
+        for each in prefect.post("deployments/filter", {}):
+            prefect.delete(f"deployments/{each['id']}")
 
 
 def stored_text(home: Path) -> str:

@@ -119,7 +119,7 @@ def test_a_token_in_a_prefect_block_is_named_but_not_read() -> None:
     toml('[accounts.shop]\ntoken_block = "genesis-token-shop"')
     (account,) = Settings.load(environ={"GENESISCLOUD_TOKEN": "of-another-account"}).accounts
     assert (account.token_block, account.token_source, account.secret) == ("genesis-token-shop",) * 2 + (None,)
-    with pytest.raises(SettingsError, match="in the Prefect block genesis-token-shop, which only flows read"):
+    with pytest.raises(SettingsError, match="from the Prefect block genesis-token-shop, which flows alone can read"):
         _ = account.token
 
 

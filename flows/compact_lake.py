@@ -1,0 +1,33 @@
+"""The flow `compact-lake`: finished days are folded, what was replaced long ago is removed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import flows  # noqa: F401  what Prefect reads when it is imported
+
+# isort: split
+from prefect import flow, get_run_logger
+
+from flows.export_images import run_name
+from genesis_etl import Settings
+from genesis_etl.compact import compact
+from genesis_etl.lake import Lake
+from genesis_etl.times import parse_duration
+
+
+@flow(name="compact-lake", flow_run_name=run_name, retries=0)
+def compact_lake(grace: str = "7d", config: str | None = None, lake: str | None = None) -> list[dict[str, Any]]:
+    """Fold the captures of finished days into one file per account and year; answers stay the same.
+
+    Args:
+        grace: How long files stay that a fold has replaced, as `12h` or `7d`.
+        config: Settings file; `genesis-etl.toml` in the working directory if left out.
+        lake: Folder or URL of the lake; that of the settings if left out.
+    """
+    settings = Settings.load(config, lake=lake)
+    done = [asdict(folding) for folding in compact(Lake(settings.lake), grace=parse_duration(grace))]
+    for folding in done:
+        get_run_logger().info(" ".join(f"{name}={value}" for name, value in folding.items()))
+    return done
