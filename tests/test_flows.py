@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,17 +35,25 @@ class Prefect:
     home: Path
     environment: dict[str, str]
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        response = requests.post(f"{self.url}/{path}", json=body, timeout=30)
+    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
+        """Ask the server, again where its SQLite database was locked (503), as Prefect's own client does."""
+        for _ in range(50):
+            response = requests.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            if response.status_code != 503:
+                break
+            time.sleep(0.2)
         response.raise_for_status()
-        return response.json()
+        return response
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self.request("POST", path, body).json()
 
     def newest_run(self) -> dict[str, Any]:
         (run,) = self.post("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
         return dict(run)
 
     def delete(self, path: str) -> None:
-        requests.delete(f"{self.url}/{path}", timeout=30).raise_for_status()
+        self.request("DELETE", path)
 
     def deployment(self, name: str) -> dict[str, Any]:
         (found,) = self.post("deployments/filter", {"deployments": {"name": {"any_": [name]}}})
@@ -56,20 +64,20 @@ class Prefect:
         (artifact,) = self.post("artifacts/filter", wanted)
         return str(artifact["data"])
 
-    def wait_for(self, flow: str, state: str, count: int) -> list[dict[str, Any]]:
-        """Return a flow's runs of deployments that are in the state, newest first, once there are so many."""
+    def wait_for(self, flow: str, states: Sequence[str], count: int, after: datetime) -> list[dict[str, Any]]:
+        """Return a flow's runs begun after the instant, in one of the states, newest first, once there are so many."""
         wanted = {
             "flows": {"name": {"any_": [flow]}},
-            "flow_runs": {"state": {"type": {"any_": [state]}}, "deployment_id": {"is_null_": False}},
-            "sort": "EXPECTED_START_TIME_DESC",
+            "flow_runs": {"state": {"type": {"any_": list(states)}}, "start_time": {"after_": after.isoformat()}},
+            "sort": "START_TIME_DESC",
         }
         for _ in range(900):
             found = self.post("flow_runs/filter", wanted)
             if len(found) >= count:
                 return list(found)
             time.sleep(0.2)
-        log = "\n".join(path.read_text()[-3000:] for path in Path.cwd().glob("serve.log"))
-        raise AssertionError(f"{len(found)} runs of {flow} are {state}, not {count}\n{log}")
+        log = (self.home / "server.log").read_text()[-3000:]
+        raise AssertionError(f"{len(found)} runs of {flow} are {states}, not {count}\n{log}")
 
     def task_runs(self, run: dict[str, Any]) -> list[dict[str, Any]]:
         """Return a flow run's task runs; the server learns of them a moment after the flow has ended."""
@@ -253,6 +261,43 @@ def test_of_two_overlapping_triggers_one_captures_and_one_is_cancelled(
 
 
 @pytest.mark.slow
+def test_schedules_capture_publish_and_check_and_all_say_when_the_api_refuses(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """Schedules alone make three captures, two pages and a green check; a refusal fails the next run of each kind."""
+    sandbox = serve(at=datetime.now(UTC))
+    (tmp_path / "genesis-etl.toml").write_text(f'endpoint = "{sandbox.endpoint}"\nrate = 1000\n')
+    begun = datetime.now(UTC)
+    page = tmp_path / "page.html"
+    every = {"hourly": 20, "daily": 20, "every-hour": 30}
+    with serving(prefect, tmp_path, every, GENESISCLOUD_TOKEN=sandbox.token):
+        prefect.wait_for("publish-page", ["COMPLETED"], 1, begun)
+        first = page.stat()
+        captured = prefect.wait_for("export-images", ["COMPLETED"], 3, begun)
+        assert all(run["auto_scheduled"] for run in captured)
+        for flow in ("publish-page", "check-lake"):
+            prefect.wait_for(flow, ["COMPLETED"], 1, datetime.fromisoformat(captured[0]["start_time"]))
+        assert page.stat().st_ino != first.st_ino
+        assert "checks, none failed." in prefect.newest_artifact("checks")
+        assert "1 landed, 0 failed." in prefect.newest_artifact("captures")
+        for key in ("snapshot-growth", "region-coverage", "page"):
+            assert prefect.newest_artifact(key)
+
+        refused = datetime.now(UTC)
+        sandbox.faults.append(Fault("status", status=401, times=0))
+        told = {}
+        for flow, key in (("export-images", "captures"), ("check-lake", "checks")):
+            ended = prefect.wait_for(flow, ["COMPLETED", "FAILED", "CRASHED"], 1, refused)
+            assert {run["state_type"] for run in ended} == {"FAILED"}
+            told[flow] = ended[-1]["state"]["message"] + prefect.newest_artifact(key)
+    assert told["export-images"].count("401 Unauthorized") == 2
+    assert "give the account a token that the API accepts" in told["export-images"]
+    assert told["check-lake"].count("401 Unauthorized") == 2
+    captures = open_lake(str(tmp_path / "data" / "lake")).sql("select count(distinct capture_id) as n from captures")
+    assert captures["n"].item() >= 3
+
+
+@pytest.mark.slow
 def test_twenty_accounts_of_which_two_fail_land_eighteen(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -399,12 +444,12 @@ def write_accounts(folder: Path, sandbox: Sandbox, dead: str | None = None) -> d
 
 
 @contextmanager
-def serving(prefect: Prefect, folder: Path, seconds: dict[str, int], **environment: str) -> Iterator[None]:
+def serving(prefect: Prefect, folder: Path, every: dict[str, int], **environment: str) -> Iterator[None]:
     """Run `flows/serve.py` on the repository's deployments, each fired every so many seconds, or never."""
     declared = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     for each in declared["deployments"]:
         each["entrypoint"] = f"{ROOT}/{each['entrypoint']}"
-        each["schedules"] = [{"interval": seconds[each["name"]]}] if each["name"] in seconds else []
+        each["schedules"] = [{"interval": every[each["name"]]}] if each["name"] in every else []
     (folder / "prefect.yaml").write_text(yaml.safe_dump(declared))
     log = (folder / "serve.log").open("wb")
     server = subprocess.Popen(
