@@ -2,9 +2,10 @@
 
 captures          what landed, what failed and what to do then      Markdown, after every export-images
 checks            a row per check, what to do where one failed      Markdown, after every check-lake
+folding           why compact-lake failed, and what to do           Markdown
 snapshot-growth   the report, at most 500 rows                      table
 region-coverage   the report, at most 500 rows                      table
-page              the way to the page                               link
+page              the way to the page; why publish-page failed      link; Markdown
 """
 
 from __future__ import annotations
@@ -53,11 +54,16 @@ def show_captures(landed: Sequence[Mapping[str, Any]], failed: Mapping[str, Gene
     _show_markdown("captures", parts, "What the run has landed, and what it could not")
 
 
-def show_failure(error: GenesisEtlError, key: str) -> None:
-    """Show why a whole run could not begin, or end, and what to do."""
-    advice = _ADVICE.get(error.exit_code, "see the line, and the run's log")
-    rows = pa.Table.from_pylist([{"error": shown(str(error), 400), "what to do": advice}])
-    _show_markdown(key, ["The run failed.", _markdown(rows)], "Why the run failed, and what to do")
+@contextmanager
+def showing_failure(key: str) -> Iterator[None]:
+    """Show the error that ends a run, and what to do; the error goes on."""
+    try:
+        yield
+    except GenesisEtlError as error:
+        advice = _ADVICE.get(error.exit_code, "see the line, and the run's log")
+        rows = pa.Table.from_pylist([{"error": shown(str(error), 400), "what to do": advice}])
+        _show_markdown(key, ["The run failed.", _markdown(rows)], "Why the run failed, and what to do")
+        raise
 
 
 def show_checks(rows: pa.Table) -> None:

@@ -9,11 +9,11 @@ import flows  # noqa: F401  what Prefect reads when it is imported
 # isort: split
 from prefect import flow, get_run_logger
 
-from flows.artifacts import show_checks, show_failure
+from flows.artifacts import show_checks, showing_failure
 from flows.export_images import run_name, with_token
 from genesis_etl import Settings
 from genesis_etl.check import alarm, check, has_failed
-from genesis_etl.errors import ChecksFailed, GenesisEtlError, SettingsError
+from genesis_etl.errors import ChecksFailed, SettingsError
 from genesis_etl.settings import Account
 
 
@@ -37,13 +37,10 @@ def check_lake(max_age: str | None = None, config: str | None = None, lake: str 
             logger.warning("%s", error)
             return account
 
-    try:
+    with showing_failure("checks"):
         settings = Settings.load(config, lake=lake, max_age=max_age)
         settings = replace(settings, accounts=tuple(map(with_its_token, settings.accounts)))
         rows = check(settings)
-    except GenesisEtlError as error:
-        show_failure(error, "checks")
-        raise
     show_checks(rows)
     alarm(settings, rows, logger.warning)
     if has_failed(rows):

@@ -10,9 +10,11 @@ import flows  # noqa: F401  what Prefect reads when it is imported
 # isort: split
 from prefect import flow, get_run_logger
 
+from flows.artifacts import showing_failure
 from flows.export_images import run_name
 from genesis_etl import Settings
 from genesis_etl.compact import compact
+from genesis_etl.errors import SettingsError
 from genesis_etl.lake import Lake
 from genesis_etl.times import parse_duration
 
@@ -26,8 +28,13 @@ def compact_lake(grace: str = "7d", config: str | None = None, lake: str | None 
         config: Settings file; `genesis-etl.toml` in the working directory if left out.
         lake: Folder or URL of the lake; that of the settings if left out.
     """
-    settings = Settings.load(config, lake=lake)
-    done = [asdict(folding) for folding in compact(Lake(settings.lake), grace=parse_duration(grace))]
+    with showing_failure("folding"):
+        settings = Settings.load(config, lake=lake)
+        try:
+            patience = parse_duration(grace)
+        except ValueError as error:
+            raise SettingsError(f"grace: {error}") from None
+        done = [asdict(folding) for folding in compact(Lake(settings.lake), grace=patience)]
     for folding in done:
         get_run_logger().info(" ".join(f"{name}={value}" for name, value in folding.items()))
     return done

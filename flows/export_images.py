@@ -26,7 +26,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.artifacts import show_captures, show_failure, show_page, show_reports
+from flows.artifacts import show_captures, show_page, show_reports, showing_failure
 from genesis_etl import ExportFailed, GenesisEtlError, Settings, open_lake
 from genesis_etl.api import stop_clients
 from genesis_etl.check import beat
@@ -114,13 +114,10 @@ def export_images(
         allow_empty: Believe an API that suddenly lists nothing.
         without_snapshots: Do not read /snapshots.
     """
-    try:
+    with showing_failure("captures"):
         settings = Settings.load(config, lake=lake)
         chosen = settings.chosen(tuple(accounts or ()))
         landed, failed = _captured(settings, chosen, (config, settings.lake, allow_empty, without_snapshots))
-    except GenesisEtlError as error:
-        show_failure(error, "captures")
-        raise
     show_captures(landed, failed)
     if landed:
         read_back(landed, settings.lake)

@@ -7,7 +7,7 @@ import flows  # noqa: F401  what Prefect reads when it is imported
 # isort: split
 from prefect import flow
 
-from flows.artifacts import show_page, show_reports
+from flows.artifacts import show_page, show_reports, showing_failure
 from flows.export_images import run_name
 from genesis_etl import Settings
 from genesis_etl.dashboard import write_page
@@ -22,8 +22,9 @@ def publish_page(page: str | None = None, config: str | None = None, lake: str |
         config: Settings file; `genesis-etl.toml` in the working directory if left out.
         lake: Folder or URL of the lake; that of the settings if left out.
     """
-    settings = Settings.load(config, lake=lake, page=page)
-    written = write_page(settings)
+    with showing_failure("page"):
+        settings = Settings.load(config, lake=lake, page=page)
+        written = write_page(settings)
     show_reports(settings)
     show_page(settings)
     return str(written)
