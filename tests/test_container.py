@@ -20,7 +20,7 @@ KNOWN = {*settings.variables().values(), *settings.TOKEN_VARIABLES}
 
 
 def test_the_image_copies_what_there_is_and_nothing_else_gets_near_it() -> None:
-    """Each file that the Dockerfile copies is in the repository and let through by .dockerignore, which lets no other."""
+    """What the Dockerfile copies is in the repository, and .dockerignore lets that through and no more."""
     copied = {
         name for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE) for name in line.split()[:-1]
     }
