@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +92,16 @@ class Prefect:
         return list(found)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
     home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     clean = {
         name: value
@@ -211,6 +218,28 @@ def test_without_the_prefect_api_the_error_is_clear_and_the_command_captures(
     assert len(open_lake(str(tmp_path / "data" / "lake")).sql("select * from captures")) == 1
 
 
+def test_with_prefects_database_locked_the_error_is_clear_and_the_command_captures(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """While another process locks Prefect's database the flow ends in one line, and `genesis-etl export` captures."""
+    sandbox = serve(at=datetime.now(UTC))
+    reach = {"GENESISCLOUD_ENDPOINT": sandbox.endpoint, "GENESISCLOUD_TOKEN": sandbox.token}
+    with sqlite3.connect(prefect.home / "prefect.db", isolation_level=None) as database:
+        database.execute("begin exclusive")
+        hurry = {"PREFECT_CLIENT_MAX_RETRIES": "0", "PREFECT_API_REQUEST_TIMEOUT": "3"}
+        done = run_flow(prefect, tmp_path, **reach, **hurry)
+        assert done.returncode == 4
+        assert re.fullmatch(
+            r"error: Prefect: .*; `genesis-etl export` captures without it", done.stderr.splitlines()[-1]
+        )
+        assert not (tmp_path / "data").exists()
+        command = [sys.executable, "-m", "genesis_etl", "export"]
+        captured = subprocess.run(command, env={**prefect.environment, **reach}, cwd=tmp_path, timeout=60)
+        assert captured.returncode == 0
+        database.execute("rollback")
+    assert len(open_lake(str(tmp_path / "data" / "lake")).sql("select * from captures")) == 1
+
+
 @pytest.mark.slow
 def test_a_terminated_flow_leaves_no_server_behind(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
@@ -264,19 +293,24 @@ def test_of_two_overlapping_triggers_one_captures_and_one_is_cancelled(
 def test_schedules_capture_publish_and_check_and_all_say_when_the_api_refuses(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    """Schedules alone make three captures, two pages and a green check; a refusal fails the next run of each kind."""
+    """Schedules alone make three captures, pages, folds and a green check; a refusal fails the next capture and check.
+
+    Meanwhile the process that serves says that it is well.
+    """
     sandbox = serve(at=datetime.now(UTC))
     (tmp_path / "genesis-etl.toml").write_text(f'endpoint = "{sandbox.endpoint}"\nrate = 1000\n')
     begun = datetime.now(UTC)
     page = tmp_path / "page.html"
-    every = {"hourly": 20, "daily": 20, "every-hour": 30}
-    with serving(prefect, tmp_path, every, GENESISCLOUD_TOKEN=sandbox.token):
+    every = {"hourly": 20, "daily": 30, "every-hour": 30, "nightly": 40}
+    health = {"PREFECT_RUNNER_SERVER_ENABLE": "true", "PREFECT_RUNNER_SERVER_PORT": str(free_port())}
+    with serving(prefect, tmp_path, every, GENESISCLOUD_TOKEN=sandbox.token, **health):
         prefect.wait_for("publish-page", ["COMPLETED"], 1, begun)
         first = page.stat()
         captured = prefect.wait_for("export-images", ["COMPLETED"], 3, begun)
         assert all(run["auto_scheduled"] for run in captured)
-        for flow in ("publish-page", "check-lake"):
+        for flow in ("publish-page", "check-lake", "compact-lake"):
             prefect.wait_for(flow, ["COMPLETED"], 1, datetime.fromisoformat(captured[0]["start_time"]))
+        assert requests.get(f"http://127.0.0.1:{health['PREFECT_RUNNER_SERVER_PORT']}/health", timeout=5).ok
         assert page.stat().st_ino != first.st_ino
         assert "checks, none failed." in prefect.newest_artifact("checks")
         assert "1 landed, 0 failed." in prefect.newest_artifact("captures")
@@ -295,6 +329,21 @@ def test_schedules_capture_publish_and_check_and_all_say_when_the_api_refuses(
     assert told["check-lake"].count("401 Unauthorized") == 2
     captures = open_lake(str(tmp_path / "data" / "lake")).sql("select count(distinct capture_id) as n from captures")
     assert captures["n"].item() >= 3
+
+
+@pytest.mark.slow
+def test_an_automation_hears_of_a_run_that_failed(prefect: Prefect, tmp_path: Path) -> None:
+    """What docs/operations.md shows makes Prefect call a webhook when a run of a deployment fails."""
+    with listening() as (hook, calls), serving(prefect, tmp_path, {}):
+        automate(prefect, tmp_path, hook)
+        # Not by a schedule: of runs that it made within the last minutes, Prefect's automations hear a quarter late.
+        prefect.post(f"deployments/{prefect.deployment('hourly')['id']}/create_flow_run", {})
+        for _ in range(300):
+            if calls:
+                break
+            time.sleep(0.2)
+    assert len(calls) == 1
+    assert re.fullmatch(r"export-images-[0-9T:-]+: .*FAILED", calls[0])
 
 
 @pytest.mark.slow
@@ -407,8 +456,10 @@ def test_every_deployment_is_declared_in_utc_alone_and_without_a_token() -> None
 
 
 @pytest.mark.slow
-def test_prefect_deploy_gives_every_deployment_to_the_work_pool(prefect: Prefect) -> None:
-    """The README's two commands leave four scheduled deployments whose parameters are explained and hold no token."""
+def test_deployed_to_a_work_pool_a_worker_captures(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """The README's commands leave four scheduled deployments, explained, without a token; a worker runs them."""
     for command in (["work-pool", "create", "genesis-etl", "--type", "process"], ["--no-prompt", "deploy", "--all"]):
         done = subprocess.run(
             [sys.executable, "-m", "prefect", *command],
@@ -429,7 +480,26 @@ def test_prefect_deploy_gives_every_deployment_to_the_work_pool(prefect: Prefect
         parameters = each["parameter_openapi_schema"]["properties"]
         assert all(parameter["description"] for parameter in parameters.values())
         assert not [name for name in parameters if "token" in name]
+    sandbox = serve(at=datetime.now(UTC))
+    run = prefect.post(f"deployments/{prefect.deployment('hourly')['id']}/create_flow_run", {})
+    worker = subprocess.run(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "genesis-etl", "--run-once"],
+        env={
+            **prefect.environment,
+            "GENESISCLOUD_ENDPOINT": sandbox.endpoint,
+            "GENESISCLOUD_TOKEN": sandbox.token,
+            "GENESIS_ETL_LAKE": str(tmp_path / "lake"),
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    for each in found:
         prefect.delete(f"deployments/{each['id']}")
+    (run,) = prefect.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    assert run["state_type"] == "COMPLETED", worker.stdout + worker.stderr
+    assert len(open_lake(str(tmp_path / "lake")).sql("select * from captures")) == 1
 
 
 def write_accounts(folder: Path, sandbox: Sandbox, dead: str | None = None) -> dict[str, str]:
@@ -473,6 +543,38 @@ def serving(prefect: Prefect, folder: Path, every: dict[str, int], **environment
         log.close()
         for each in prefect.post("deployments/filter", {}):
             prefect.delete(f"deployments/{each['id']}")
+
+
+def automate(prefect: Prefect, folder: Path, hook: str) -> None:
+    """Run what docs/operations.md shows for a Prefect automation, with this webhook."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (script,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Automation(" in block)
+    assert "https://hooks.example.com/a-secret-path" in script
+    script = script.replace("https://hooks.example.com/a-secret-path", hook)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=prefect.environment, cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[str]]]:
+    """Serve a webhook on this machine; give its URL and the bodies that it gets."""
+    calls: list[str] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            calls.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", calls
+        server.shutdown()
 
 
 def stored_text(home: Path) -> str:
