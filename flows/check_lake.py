@@ -12,9 +12,9 @@ from prefect import flow, get_run_logger
 from flows.artifacts import show_checks, showing_failure
 from flows.export_images import run_name, with_token
 from genesis_etl import Settings
-from genesis_etl.check import alarm, check, has_failed
+from genesis_etl.check import alarm, check, has_failed, unusable
 from genesis_etl.errors import ChecksFailed, SettingsError
-from genesis_etl.settings import Account
+from genesis_etl.settings import Account, alarm_hook
 
 
 @flow(name="check-lake", flow_run_name=run_name, retries=0)
@@ -38,11 +38,15 @@ def check_lake(max_age: str | None = None, config: str | None = None, lake: str 
             return account
 
     with showing_failure("checks"):
-        settings = Settings.load(config, lake=lake, max_age=max_age)
-        settings = replace(settings, accounts=tuple(map(with_its_token, settings.accounts)))
-        rows = check(settings)
+        try:
+            settings = Settings.load(config, lake=lake, max_age=max_age)
+            settings = replace(settings, accounts=tuple(map(with_its_token, settings.accounts)))
+            rows = check(settings)
+        except SettingsError as error:
+            alarm(alarm_hook(), unusable(error), logger.warning)
+            raise
     show_checks(rows)
-    alarm(settings, rows, logger.warning)
+    alarm(settings.webhook, rows, logger.warning)
     if has_failed(rows):
         bad = [row for row in rows.to_pylist() if row["status"] == "failed"]
         raise ChecksFailed(

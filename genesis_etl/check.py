@@ -21,10 +21,11 @@ import pyarrow.compute as pc
 
 from genesis_etl.api import Client, notify, stop_clients
 from genesis_etl.errors import ApiError, GenesisEtlError, LakeError, SettingsError
+from genesis_etl.export import TOLERANCE, refuse_clock
 from genesis_etl.lake import NO_CAPTURE, Contents, Lake
 from genesis_etl.render import render
 from genesis_etl.reports import find_report
-from genesis_etl.settings import Account, Settings
+from genesis_etl.settings import Account, Hook, Settings
 from genesis_etl.text import Redactor, shown
 from genesis_etl.times import format_time
 from genesis_etl.verify import FAILURES, verify
@@ -34,7 +35,7 @@ SCHEMA: Final = pa.schema([(name, pa.string()) for name in ("check", "account", 
 _DAY: Final = timedelta(days=1)
 _TOKEN_SECONDS: Final = 60.0  # for one request with its retries; a capture may take longer
 _THREADS: Final = 16
-_LONGEST: Final = 400
+_LONGEST: Final = 1000
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _SCHEDULER: Final = "see the log of whatever runs `genesis-etl export`, or run it"
 
@@ -73,12 +74,33 @@ def has_failed(rows: pa.Table) -> bool:
     return "failed" in rows["status"].to_pylist()
 
 
-def alarm(settings: Settings, rows: pa.Table, notice: Callable[[str], None]) -> None:
+def unusable(error: SettingsError) -> pa.Table:
+    """Return the one row that there is where the settings cannot be used."""
+    row = _failed("settings", None, "usable", error)
+    return pa.Table.from_pylist([{name: shown(text, _LONGEST) for name, text in row._asdict().items() if text}], SCHEMA)
+
+
+def in_short(rows: pa.Table) -> pa.Table:
+    """Return the rows for a narrow table: what was wanted, and what to do, stand behind what was seen."""
+    short = []
+    for row in rows.to_pylist():
+        seen, wanted, advice = row.pop("seen"), row.pop("wanted"), row.pop("advice")
+        parts = [seen, f"wanted: {wanted}", advice] if row["status"] == "failed" else [seen]
+        short.append({**row, "seen": "; ".join(filter(None, parts))})
+    return pa.Table.from_pylist(short, pa.schema([SCHEMA.field(name) for name in SCHEMA.names[:4]]))
+
+
+def failures(rows: pa.Table) -> pa.Table:
+    """Return the rows that failed."""
+    return rows.filter(pc.equal(rows["status"], "failed"))
+
+
+def alarm(webhook: Hook | None, rows: pa.Table, notice: Callable[[str], None]) -> None:
     """Post the failed rows, if any, to the webhook, if any; one that does not answer is a notice, no error."""
-    failed = rows.filter(pc.equal(rows["status"], "failed"))
-    if settings.webhook is not None and len(failed):
+    failed = failures(rows)
+    if webhook is not None and len(failed):
         try:
-            notify(settings.webhook, render(failed, "json"))
+            notify(webhook, render(failed, "json"))
         except ApiError as error:
             notice(f"warning: the webhook does not know of it: {error}")
 
@@ -93,10 +115,15 @@ def beat(settings: Settings, notice: Callable[[str], None]) -> None:
 
 
 def try_token(settings: Settings, account: Account) -> int:
-    """Ask for the first page of /images and return how many it lists; raises what an export would."""
+    """Ask for the first page of /images and return how many it lists; raises what an export would.
+
+    SettingsError where the answer says that the clock of this machine is off, which an export refuses.
+    """
     with Client(account, replace(settings, capture_deadline=min(settings.capture_deadline, _TOKEN_SECONDS))) as client:
         try:
-            return client.page("images", 1).total_count
+            images = client.page("images", 1).total_count
+            refuse_clock(settings, client)
+            return images
         except GenesisEtlError as error:
             error.args = (client.redact(str(error)),)
             raise
@@ -159,7 +186,7 @@ def _lake(settings: Settings, now: datetime) -> Iterator[Row]:
         contents = Lake(settings.lake).contents()
         if not len(contents.captures) and not contents.damage:
             raise LakeError(NO_CAPTURE.format(url=settings.lake))
-    except LakeError as error:
+    except (LakeError, SettingsError) as error:
         yield _failed("lake", None, "readable, with captures", error)
         for name in ("verify", "freshness", "gaps"):
             yield Row(name, None, "skipped", "no lake to look at", "a lake", "see the row lake")
@@ -217,6 +244,9 @@ def _freshness(settings: Settings, name: str, times: list[datetime], now: dateti
     wanted = f"a capture at most {_span(settings.max_age)} old"
     if not times:
         return Row("freshness", name, "failed", "no capture yet", wanted, _SCHEDULER)
+    if settings.now is None and now < times[-1] - TOLERANCE:
+        seen = f"the clock says {format_time(now)}, its newest capture is of {format_time(times[-1])}"
+        return Row("freshness", name, "failed", seen, wanted, "set the clock right: exports refuse to go back in time")
     age = max(now - times[-1], timedelta(0))
     seen = f"its newest capture, {format_time(times[-1])}, is {_span(age)} old"
     if age <= settings.max_age:
@@ -272,12 +302,19 @@ def _thresholds(settings: Settings, contents: Contents, watched: list[str]) -> I
         yield from _snapshots(settings, name, level[name])
         for kind in limits.images_everywhere:
             mine = [each for each in coverage if (each["account"], each["type"]) == (name, kind)]
-            yield _everywhere(name, kind, mine)
+            yield _everywhere(name, kind, mine, settings.regions)
 
 
 def _snapshots(settings: Settings, name: str, level: dict[str, Any]) -> Iterator[Row]:
     limits = settings.thresholds
     count, gib, before = level["snapshots"], level["gib"], level["week_before"]
+    if count is None:
+        for check in ("snapshots", "gib", "growth_pct_week", "snapshot_age"):
+            if getattr(limits, check) is not None:
+                seen = "unknown: the newest capture could not read /snapshots"
+                advice = "give the token access to /snapshots, or take the threshold out"
+                yield Row(check, name, "failed", seen, "snapshots that can be counted", advice)
+        return
     delete = "delete those that are not needed, or raise the threshold"
     if limits.snapshots is not None:
         wanted = f"at most {_count(limits.snapshots, 'snapshot')}"
@@ -292,7 +329,9 @@ def _snapshots(settings: Settings, name: str, level: dict[str, Any]) -> Iterator
     if limits.growth_pct_week is not None:
         wanted = f"at most {limits.growth_pct_week:g} % more than a week before"
         if not before:
-            seen = "no capture a week before" if before is None else f"{_count(count, 'snapshot')}, none a week before"
+            seen = f"{_count(count, 'snapshot')}, none a week before"
+            if before is None:
+                seen = "no capture that knows, 7 to 8 days before the newest"
             yield Row("growth_pct_week", name, "skipped", seen, wanted)
         else:
             growth = 100 * (count - before) / before
@@ -308,18 +347,21 @@ def _snapshots(settings: Settings, name: str, level: dict[str, Any]) -> Iterator
         yield _row("snapshot_age", name, not level["old"], seen, wanted, delete)
 
 
-def _everywhere(name: str, kind: str, coverage: list[dict[str, Any]]) -> Row:
-    """Look for images of a type that a region lacks; a retired region need not have any."""
+def _everywhere(name: str, kind: str, coverage: list[dict[str, Any]], expected: tuple[str, ...]) -> Row:
+    """Look for images of a type that a region lacks; a retired region need not have any, unless it is expected."""
     wanted = f"every image of type {shown(kind)} in every region"
     if not coverage:
         advice = "check the type in [thresholds]; `genesis-etl report region-coverage` lists them"
         return Row("images_everywhere", name, "failed", "no image of this type", wanted, advice)
+    lost = [each["region"] for each in coverage if each["is_retired"] and each["region"] in expected]
     lacking = [each for each in coverage if each["missing"]]
-    seen = "; ".join(f"{each['region']} lacks {shown(', '.join(each['missing_names']))}" for each in lacking)
+    told = [f"{region} lacks every image" for region in lost]
+    told += [f"{each['region']} lacks {shown(', '.join(each['missing_names']))}" for each in lacking]
+    seen = "; ".join(told)
     regions = sum(not each["is_retired"] for each in coverage)
     seen = seen or f"{_count(coverage[0]['of'], 'image')} in {_count(regions, 'region')}"
     advice = "`genesis-etl report region-coverage --matrix` shows which is where"
-    return _row("images_everywhere", name, not lacking, seen, wanted, advice)
+    return _row("images_everywhere", name, not told, seen, wanted, advice)
 
 
 def _row(check: str, account: str, is_ok: bool, seen: str, wanted: str, advice: str) -> Row:

@@ -29,13 +29,14 @@ from genesis_etl.export import export, live_rows
 from genesis_etl.lake import CAPTURE_COLUMNS, Capture, Lake, capture_rows
 from genesis_etl.render import FORMATS, escaped, render, sparkline, wrapped
 from genesis_etl.reports import ENGINES, PERIODS, describe, find_report, open_lake, report_names
-from genesis_etl.settings import DEFAULT_CONFIG, Settings, redacted
+from genesis_etl.settings import DEFAULT_CONFIG, Settings, alarm_hook, redacted
 from genesis_etl.table import CAPTURES
 from genesis_etl.text import shown
 from genesis_etl.times import parse_duration, parse_time
 from genesis_etl.version import __version__
 
 _PATIENCE: Final = 2.0  # seconds that a stopped command gets to end in order
+_FINDING: Final = 1000  # characters of a cell of `check` or `verify`
 _SKETCHES: Final = 12  # series that are drawn on a terminal
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -164,7 +165,8 @@ def _output(context: click.Context, parameter: click.Parameter, value: str | Non
 def _writable(value: str) -> Path:
     path = Path(value)
     if not value or path.is_dir():
-        raise click.BadParameter(f"{shown(value, 300)!r} is a folder; name a file in it")
+        what = f"{shown(value, 300)!r} is a folder; name a file in it" if value else "a name is missing"
+        raise click.BadParameter(what)
     if not path.parent.is_dir():
         raise click.BadParameter(f"there is no folder {shown(str(path.parent), 300)}; make it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
@@ -213,13 +215,13 @@ def _say(text: str) -> None:
             click.echo(shown(line, 2000), err=True)
 
 
-def _print(rows: pa.Table) -> None:
+def _print(rows: pa.Table, longest: int = 60) -> None:
     output, form = _shared("output"), _shared("form")
     if output is None:
-        _write(rows, form)
+        _write(rows, form, longest)
         return
     try:
-        output.write_bytes(render(rows, form))
+        output.write_bytes(render(rows, form, None, longest))
     except OSError as error:
         raise SettingsError(
             f"cannot write {shown(str(output), 300)}: {error.strerror}; choose another --output"
@@ -231,10 +233,16 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() and _shared("output") is None else None
 
 
-def _write(rows: pa.Table, form: str) -> None:
+def _print_findings(rows: pa.Table) -> None:
+    """Print rows of texts of which nothing may be cut: where they make a table, the last column goes on below."""
+    is_narrow = _shared("form") == "table" and _width() is not None
+    _print(wrapped(rows, _width()) if is_narrow else rows, _FINDING)
+
+
+def _write(rows: pa.Table, form: str, longest: int = 60) -> None:
     """Put rows on stdout; on a terminal as wide as that, and with nothing in them that it would obey."""
     is_terminal = sys.stdout.isatty()
-    data = render(rows, form, _width())
+    data = render(rows, form, _width(), longest)
     sys.stdout.flush()
     sys.stdout.buffer.write(escaped(data) if is_terminal else data)
     sys.stdout.buffer.flush()
@@ -519,7 +527,7 @@ def verify_command(lake: str | None) -> None:
     """Read every file of the lake against its own hash and its commit.
 
     A row per account whose files are whole, and one per file that is damaged, missing, orphaned or a stranger.
-    Ends with 1 if anything is damaged or missing.
+    Ends with 1 if anything is damaged, missing, or of a newer genesis-etl.
 
     \b
     Example:  genesis-etl verify --lake data/lake
@@ -527,7 +535,7 @@ def verify_command(lake: str | None) -> None:
     from genesis_etl.verify import has_failed, verify
 
     rows = verify(_settings(lake=lake).lake)
-    _print(rows)
+    _print_findings(rows)
     if has_failed(rows):
         raise click.exceptions.Exit(1)
 
@@ -541,18 +549,33 @@ def check_command(max_age: str | None, lake: str | None) -> None:
     """Say whether all is well.
 
     Looks at tokens, the lake, the age and gaps of its captures, and the thresholds of the settings file. Prints a
-    row per check; the failed ones are posted to the webhook, if there is one. Ends with 1 if any failed.
+    row per check; the failed ones are posted to the webhook, if there is one. Ends with 1 if any failed. With --quiet
+    a table has the failed rows alone, and where all is well nothing is printed, which is what cron mails.
 
     \b
     Example:  genesis-etl check --max-age 2h
     """
-    from genesis_etl.check import alarm, check, has_failed
+    from genesis_etl.check import alarm, check, failures, in_short, unusable
 
-    settings = _settings(lake=lake, max_age=max_age)
-    rows = check(settings)
-    alarm(settings, rows, _say)
-    _print(rows)
-    if has_failed(rows):
+    try:
+        settings = _settings(lake=lake, max_age=max_age)
+        rows = check(settings)
+    except SettingsError as error:
+        rows = unusable(error)
+        alarm(alarm_hook(), rows, _say)
+        if _shared("form") != "table":  # for people the error's line is enough
+            _print(rows)
+        raise
+    failed = failures(rows)
+    alarm(settings.webhook, rows, _say)
+    is_table = _shared("form") == "table"
+    if is_table and _shared("quiet"):
+        rows = failed
+    if is_table and _width() is not None:
+        rows = in_short(rows)
+    if len(rows) or not is_table:
+        _print_findings(rows)
+    if len(failed):
         raise click.exceptions.Exit(1)
 
 

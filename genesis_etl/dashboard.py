@@ -80,9 +80,9 @@ def write_page(settings: Settings) -> Path:
     page = make_page(lake, currency=settings.currency)
     path = Path(settings.page)
     target = path.resolve()  # a link stays a link
-    is_file = target.is_file() or not target.exists()
+    is_file = path.is_file() or not path.exists()
     # Whoever fetches the page meanwhile gets the old one or the new one; a device is written as it is.
-    part = target.with_name(f".{target.name}.{os.getpid()}.tmp") if is_file else target
+    part = target.with_name(f".{target.name}.{os.getpid()}.tmp") if is_file else path
     try:
         part.write_text(page, encoding="utf-8", newline="\n")
         if is_file:

@@ -115,7 +115,7 @@ def export_account(
                     "snapshot deleted: mend the access, or give --without-snapshots",
                 )
             raise
-        _refuse_clock(settings, client)
+        refuse_clock(settings, client)
         _refuse_forgetting(newest, reading, allow_empty=allow_empty)
         rows = to_rows(reading.images, reading.snapshots)
         if notice is not None:
@@ -197,7 +197,8 @@ def _redacted(client: Client) -> Iterator[None]:
         raise
 
 
-def _refuse_clock(settings: Settings, client: Client) -> None:
+def refuse_clock(settings: Settings, client: Client) -> None:
+    """Raise SettingsError where the API's `Date` header is further from our clock than `TOLERANCE`."""
     skew = client.clock_skew
     if settings.now is None and skew is not None and abs(skew) > TOLERANCE.total_seconds():
         raise SettingsError(

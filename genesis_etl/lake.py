@@ -257,7 +257,7 @@ class Lake:
                 commits.append(parse_commit(entry.path, self._storage.read(entry.path)))
             except FileNotFoundError:
                 is_gone = True  # folded and swept since it was listed
-            except ValueError as error:
+            except (ValueError, LakeError) as error:
                 damage.append(_lost_commit(entry.path, error))
         return sorted(commits, key=lambda commit: commit.stem), damage, is_gone
 
@@ -305,7 +305,7 @@ class Lake:
                 is_gone = True
                 suspects.append((commit, f"the images file {commit.file} is missing"))
                 continue
-            except ValueError as error:
+            except (ValueError, LakeError) as error:
                 suspects.append((commit, str(error)))
                 continue
             claimed.update((commit.account, id) for id in ids)
@@ -418,7 +418,7 @@ def _only(column: pa.ChunkedArray) -> str:
     return str(values[0])
 
 
-def _lost_commit(path: str, error: ValueError) -> Damage:
+def _lost_commit(path: str, error: ValueError | LakeError) -> Damage:
     """Say what a commit that cannot be read may have held: one capture, or for a fold its year up to its stem."""
     match = file_name(path)
     assert match is not None

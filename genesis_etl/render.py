@@ -25,6 +25,7 @@ from genesis_etl.times import format_time
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LONGEST: Final = 60
 _NARROWEST: Final = 20
+_WIDEST: Final = 100  # what eyes can follow
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _MARKDOWN: Final = str.maketrans({c: f"&#{ord(c)};" for c in "\\<>&`*[]~"} | {"|": "\\|"})
 # Within a word an underscore is only that.
@@ -34,13 +35,13 @@ _FRACTION: Final = re.compile(r"\.[0-9]+")
 _EXPLAIN: Final = ["explain_key", "explain_value"]
 
 
-def render(rows: pa.Table, form: str, width: int | None = None) -> bytes:
+def render(rows: pa.Table, form: str, width: int | None = None, longest: int = _LONGEST) -> bytes:
     """Return the rows in one of `FORMATS`; text forms end with a line break.
 
     `width` is the number of characters a table may take; columns that do not fit are left out and named.
-    ReportError where the form cannot hold the values.
+    A table shortens texts of more than `longest` characters. ReportError where the form cannot hold the values.
     """
-    return FORMATS[form](rows, width)
+    return FORMATS[form](rows, width, longest)
 
 
 def wrapped(rows: pa.Table, width: int | None = None) -> pa.Table:
@@ -49,7 +50,7 @@ def wrapped(rows: pa.Table, width: int | None = None) -> pa.Table:
         max([cell_len(name), *(cell_len(text or "") for text in rows[name].to_pylist())]) + 2
         for name in rows.column_names[:-1]
     )
-    room = max(_NARROWEST, min(width - others, _LONGEST) if width else _LONGEST)
+    room = max(_NARROWEST, min(width - others, _WIDEST) if width else _LONGEST)
     found: list[list[str | None]] = []
     for *firsts, last in _tuples(rows):
         lines = textwrap.wrap(last or "", room) or [""]
@@ -75,7 +76,7 @@ def escaped(text: bytes) -> bytes:
     return "\n".join(shown(line, len(line) * 10) for line in lines).encode("utf-8")
 
 
-def _csv(rows: pa.Table, _: int | None) -> bytes:
+def _csv(rows: pa.Table, *_: object) -> bytes:
     is_number = [_is_number(field.type) for field in rows.schema]
     lines = [",".join(map(_text_cell, rows.column_names))]
     lines += [
@@ -97,7 +98,7 @@ def _text_cell(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
 
 
-def _json(rows: pa.Table, _: int | None) -> bytes:
+def _json(rows: pa.Table, *_: object) -> bytes:
     _refuse_namesakes(rows)
     names = [_json_text(name) for name in rows.column_names]
     lines = (
@@ -122,7 +123,7 @@ def _json_text(value: Any) -> str:
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
-def _markdown(rows: pa.Table, _: int | None) -> bytes:
+def _markdown(rows: pa.Table, *_: object) -> bytes:
     def cell(value: Any) -> str:
         return _EMPHASIS.sub("&#95;", shown(_plain(value), 200).translate(_MARKDOWN))
 
@@ -134,7 +135,7 @@ def _markdown(rows: pa.Table, _: int | None) -> bytes:
     return ("\n".join(lines) + "\n").encode("utf-8")
 
 
-def _parquet(rows: pa.Table, _: int | None) -> bytes:
+def _parquet(rows: pa.Table, *_: object) -> bytes:
     _refuse_namesakes(rows)
     buffer = io.BytesIO()
     try:
@@ -144,13 +145,13 @@ def _parquet(rows: pa.Table, _: int | None) -> bytes:
     return buffer.getvalue()
 
 
-def _table(rows: pa.Table, width: int | None) -> bytes:
+def _table(rows: pa.Table, width: int | None, longest: int) -> bytes:
     """Lay the rows out in columns, numbers to the right."""
     if rows.column_names == _EXPLAIN:
         plans = "\n".join(rows["explain_value"].to_pylist())
         return escaped((plans.rstrip() + "\n").encode("utf-8"))
     right = [_is_number(field.type) for field in rows.schema]
-    cells = [[_cell(value) for value in row] for row in _tuples(rows)]
+    cells = [[_cell(value, longest) for value in row] for row in _tuples(rows)]
     names = [shown(name, _LONGEST) for name in rows.column_names]
     widths = [max([cell_len(name), *(cell_len(row[index]) for row in cells)]) for index, name in enumerate(names)]
     shown_columns = len(names)
@@ -175,7 +176,7 @@ def _table(rows: pa.Table, width: int | None) -> bytes:
     return ("\n".join(lines) + "\n").encode("utf-8")
 
 
-FORMATS: Final[dict[str, Callable[[pa.Table, int | None], bytes]]] = {
+FORMATS: Final[dict[str, Callable[[pa.Table, int | None, int], bytes]]] = {
     "table": _table,
     "csv": _csv,
     "json": _json,
@@ -229,11 +230,11 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, longest: int) -> str:
     if isinstance(value, float) and (value == 0 or 0.01 <= abs(value) < 1e15):
         return f"{value:,.2f}".removesuffix(".00")
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.3g}"
     if isinstance(value, datetime):
         return _FRACTION.sub("", _plain(value))
-    return shown(_plain(value), _LONGEST)
+    return shown(_plain(value), longest)

@@ -293,7 +293,9 @@ def _now(raw: object) -> datetime:
 
 
 def _duration(raw: object) -> timedelta:
-    return parse_duration(_text(raw))
+    if not isinstance(raw, str):
+        raise ValueError(f'expected a duration such as "30m", "2h" or "7d", got {seen(raw)}')
+    return parse_duration(raw)
 
 
 def _hook(raw: object) -> Hook:
@@ -354,6 +356,15 @@ def variables() -> dict[str, str]:
     return {name: _variable(name) for name in _READERS}
 
 
+def alarm_hook(environ: Mapping[str, str] | None = None) -> Hook | None:
+    """Return the webhook of the environment, for the case that the settings cannot be read; None if it is no URL."""
+    environ = os.environ if environ is None else environ
+    try:
+        return _hook(environ.get(_variable("webhook")))
+    except ValueError:
+        return None
+
+
 def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
     """Return the text without the tokens of the environment: the last look at whatever is about to be shown."""
     environ = os.environ if environ is None else environ
@@ -378,8 +389,8 @@ def _read_toml(path: Path, *, is_required: bool) -> dict[str, Any]:
         if is_required:
             raise SettingsError(f"no such file: {path}") from None
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"cannot read {path}: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:  # what is no TOML is a ValueError, and so is a huge number
+        raise SettingsError(f"cannot read {path}: {shown(str(error), 300)}") from None
     _refuse_token(toml, str(path))
     _check_keys(toml, [*_READERS, "accounts", "thresholds"], str(path))
     return toml

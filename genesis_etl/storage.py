@@ -46,7 +46,7 @@ def open_storage(url: str) -> Storage:
         return S3Storage(url)
     path = url.removeprefix("file://")
     if "://" in path:
-        raise SettingsError(f"no storage for {shown(url)}; a lake is a folder")
+        raise SettingsError(f"no storage for {shown(url)}; a lake is a folder, or s3://bucket/prefix")
     return LocalStorage(path)
 
 
@@ -156,7 +156,9 @@ def _mapped(verb: str, path: Path) -> Iterator[None]:
     except FileNotFoundError:
         if verb == "read":
             raise
-        raise LakeError(f"cannot {verb} {shown(str(path), 300)}: it is gone") from None
+        raise LakeError(
+            f"cannot {verb} {shown(str(path), 300)}: it is gone; see to the disk or choose another --lake"
+        ) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise LakeError(

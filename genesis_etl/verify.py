@@ -133,6 +133,8 @@ class _Findings:
                 continue
             try:
                 wrong = next(_wrong(self._lake.read(path), "", commit.account, [commit]), None)
+            except LakeError as error:
+                yield Finding(path, commit.account, "damaged", str(error))
             except FileNotFoundError:
                 detail = f"the commit {commit.path} needs it; restore it"
                 later = [other for other in whole if other.account == commit.account and other.stem > commit.stem]

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import genesis_etl.api
 from genesis_etl.check import SCHEMA, beat, check, has_failed
 from genesis_etl.errors import SettingsError
 from genesis_etl.lake import Lake
+from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings, Thresholds
 from tests.conftest import AT, files_of, listing, settings_for
@@ -192,6 +193,38 @@ def test_a_capture_is_fresh_up_to_the_age(
     assert is_fresh or "2h 1s old" in freshness["seen"]
 
 
+def test_a_clock_behind_the_newest_capture_fails(serve: Callable[..., Sandbox]) -> None:
+    """What an export refuses is no fresh capture: one that the clock has not reached yet."""
+    land(Lake("lake"), datetime.now(UTC) + HOUR, rows("a"))
+    freshness = found(settings_for(serve(), now=None))["freshness", "default"]
+    assert freshness["status"] == "failed"
+    assert "the clock says" in freshness["seen"]
+    assert "set the clock right" in freshness["advice"]
+
+
+def test_a_clock_far_from_the_apis_fails_the_token(serve: Callable[..., Sandbox]) -> None:
+    """Where an export would refuse the clock, the row of the token says so."""
+    land(Lake("lake"), datetime.now(UTC), rows("a"))
+    token = found(settings_for(serve(faults=[Fault("date", seconds=-3600, times=0)]), now=None))["token", "default"]
+    assert token["status"] == "failed"
+    assert "ahead of the API's" in token["seen"]
+
+
+def test_a_file_that_cannot_be_read_hides_no_other_account(serve: Callable[..., Sandbox]) -> None:
+    """An unreadable images file, here a folder in its place, fails its own account; the other's rows are all there."""
+    (bad,) = land_all(Lake("lake"), {"2026-11-20 11:30": rows("a", "b")}, "bad")
+    land_all(Lake("lake"), {"2026-11-20 11:30": rows("a", "b")}, "good")
+    Path("lake", bad.file).unlink()
+    Path("lake", bad.file).mkdir()
+    accounts = tuple(replace(settings_for(serve()).accounts[0], name=name) for name in ("good", "bad"))
+    result = found(replace(settings_for(serve()), accounts=accounts, thresholds=Thresholds(snapshots=5)))
+    told = {check: result[check, "good"]["status"] for check in ("verify", "freshness", "gaps", "snapshots")}
+    assert set(told.values()) == {"ok"}
+    assert result["verify", "bad"]["status"] == "failed"
+    assert bad.file in result["verify", "bad"]["seen"]
+    assert open_lake("lake").report("snapshot-growth", account="good")["closing"].iloc[-1] == 2
+
+
 def test_accounts_that_are_captured_no_more_are_stale(serve: Callable[..., Sandbox]) -> None:
     """An account of the lake that the settings lost is named; one that is retired on purpose is not called stale."""
     lake = Lake("lake")
@@ -290,6 +323,42 @@ def test_thresholds_that_cannot_be_told_are_skipped(serve: Callable[..., Sandbox
     assert found(expecting)["images_everywhere", "default"]["seen"] == "MOON-1 lacks x, y"
 
 
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_capture_without_snapshots_is_not_one_of_none(serve: Callable[..., Sandbox], is_listed: bool) -> None:
+    """Where /snapshots was not read, thresholds fail as unknown, unless /images lists snapshots to count."""
+    state = [row("image", type="base-os"), *(rows("a", "b") if is_listed else [])]
+    land(Lake("lake"), AT, state, snapshots=None)
+    limits = Thresholds(gib=1, growth_pct_week=1, snapshot_age=timedelta(days=1000), snapshots=5)
+    result = found(settings_for(serve(), thresholds=limits))
+    assert result["snapshots", "default"]["status"] == ("ok" if is_listed else "failed")
+    names = ("snapshots", "gib", "growth_pct_week", "snapshot_age")
+    unknown = [name for name in names if "could not read /snapshots" in result[name, "default"]["seen"]]
+    assert unknown == ([] if is_listed else list(names))
+
+
+@pytest.mark.parametrize(("before", "status"), [(7, "failed"), (8, "failed"), (9, "skipped"), (115, "skipped")])
+def test_a_weeks_growth_is_that_of_a_week(serve: Callable[..., Sandbox], before: int, status: str) -> None:
+    """A capture from before a gap is no week before, and one that did not know its snapshots is none at all."""
+    land(Lake("lake"), AT - timedelta(days=before), rows("a"))
+    land(Lake("lake"), AT, rows("a", "b"))
+    limits = Thresholds(growth_pct_week=25)
+    assert statuses(settings_for(serve(), thresholds=limits))["growth_pct_week", "default"] == status
+    land(Lake("blind"), AT - timedelta(days=7), [], snapshots=None)
+    land(Lake("blind"), AT, rows("a", "b"))
+    growth = found(settings_for(serve(), "blind", thresholds=limits))["growth_pct_week", "default"]
+    assert (growth["status"], growth["seen"]) == ("skipped", "no capture that knows, 7 to 8 days before the newest")
+
+
+def test_an_expected_region_that_lost_every_image_lacks_them(serve: Callable[..., Sandbox]) -> None:
+    """A region that the settings expect is not retired, however empty; one that they do not name may go."""
+    both = [*rows("x", type="base-os"), *rows("x", type="base-os", region="R2")]
+    land_all(Lake("lake"), {"2026-11-20 10:00": both, "2026-11-20 11:00": rows("x", type="base-os")})
+    limits = Thresholds(images_everywhere=("base-os",))
+    for regions, seen in ((("R1", "R2"), "R2 lacks every image"), ((), "1 image in 1 region")):
+        result = found(settings_for(serve(), thresholds=limits, regions=regions))
+        assert result["images_everywhere", "default"]["seen"] == seen
+
+
 def test_a_threshold_of_the_toml_reaches_the_command(api: Callable[..., Sandbox], run: Run) -> None:
     """[thresholds] and --max-age count in the command, and the exit code follows the rows."""
     api()
@@ -332,6 +401,38 @@ def test_the_webhook_gets_the_failed_rows(
     assert run("export").code == 0
     assert run("check").code == 0
     assert listener.received == []
+
+
+@pytest.mark.parametrize("toml", ['rate = "x', "lake = 5", "x = " + "[" * 5000, "rate = " + "9" * 5000])
+def test_settings_that_cannot_be_read_are_a_row_that_the_webhook_gets(
+    api: Callable[..., Sandbox], run: Run, monkeypatch: pytest.MonkeyPatch, listener: Listener, toml: str
+) -> None:
+    """A broken toml ends `check` with 2 and one line; monitoring gets its array, the variable's webhook the row."""
+    api()
+    monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
+    Path("genesis-etl.toml").write_text(toml)
+    ended = run("check", "--format", "json")
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    (told,) = ended.rows
+    assert (told["check"], told["status"]) == ("settings", "failed")
+    ((_, _, _, body),) = listener.received
+    assert json.loads(body) == [told]
+
+
+def test_quiet_prints_what_failed_and_else_nothing(api: Callable[..., Sandbox], run: Run) -> None:
+    """What cron would mail: nothing while all is well, then the rows that failed, whole."""
+    api()
+    assert run("export").code == 0
+    ended = run("check", "--quiet")
+    assert (ended.code, ended.out, ended.err) == (0, b"", "")
+    Path("genesis-etl.toml").write_text("[thresholds]\nimages_everywhere = ['no-such-type']\n")
+    ended = run("check", "--quiet")
+    assert ended.code == 1
+    (line,) = ended.out.decode().splitlines()[2:]
+    assert line.startswith("images_everywhere")
+    assert line.endswith("check the type in [thresholds]; `genesis-etl report region-coverage` lists them")
 
 
 def test_no_token_reaches_the_webhook(

@@ -1,12 +1,14 @@
 -- snapshot_levels: the snapshots of every account now and a week before, for the thresholds of `check`.
 -- grain: one row per account
--- from: lake_captures, lake_runs (the warehouse); a week before is the last capture at least 7 days older than the newest
+-- from: lake_captures, lake_runs (the warehouse); a week before is the last capture 7 to 8 days older than the newest
+-- snapshots is null where the capture did not read /snapshots and /images listed none: nobody knows, it is not 0
 -- $old_seconds is the age from which on a snapshot counts as old, null for no age
 with newest as (
     select
         account,
         n,
-        captured_at
+        captured_at,
+        snapshots is not null as is_known
     from lake_captures
     where is_newest
 ),
@@ -14,11 +16,12 @@ with newest as (
 week_before as (
     select
         c.account,
-        max(c.n) as n
+        max(c.n) as n,
+        arg_max(c.snapshots is not null, c.n) as is_known
     from lake_captures as c
     inner join newest as w
         on w.account = c.account
-    where c.captured_at <= w.captured_at - interval 7 day
+    where c.captured_at between w.captured_at - interval 8 day and w.captured_at - interval 7 day
     group by c.account
 ),
 
@@ -56,18 +59,18 @@ levels as (
 levels_before as (
     select
         b.account,
-        count(distinct r.image_id) as snapshots
+        case when b.is_known or count(r.image_id) > 0 then count(distinct r.image_id) end as snapshots
     from week_before as b
     left join lake_runs as r
         on r.account = b.account
         and b.n between r.first_n and r.last_n
         and r.type = 'snapshot'
-    group by b.account
+    group by b.account, b.is_known
 )
 
 select
     w.account,
-    coalesce(l.snapshots, 0) as snapshots,
+    case when w.is_known then coalesce(l.snapshots, 0) else l.snapshots end as snapshots,
     case when coalesce(l.snapshots, 0) = 0 then 0.0 else l.gib end as gib,
     coalesce(l.snapshots - l.sized, 0) as unsized,
     coalesce(l.old, 0) as old,
