@@ -569,10 +569,8 @@ def check_command(max_age: str | None, lake: str | None) -> None:
     failed = failures(rows)
     alarm(settings.webhook, rows, _say)
     is_table = _shared("form") == "table"
-    if is_table and _shared("quiet"):
-        rows = failed
-    if is_table and _width() is not None:
-        rows = in_short(rows)
+    if is_table:
+        rows = in_short(failed if _shared("quiet") else rows)
     if len(rows) or not is_table:
         _print_findings(rows)
     if len(failed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,28 @@ def test_reports_have_one_name_everywhere() -> None:
     """`snapshot-growth` lies in `snapshot_growth.sql`, and so every other."""
     stems = {path.stem for path in (ROOT / "genesis_etl" / "sql" / "reports").glob("*.sql") if "." not in path.stem}
     assert {name.replace("-", "_") for name in report_names()} == stems
+
+
+UNITS = re.findall(r"```ini\n(.*?)```", (ROOT / "docs" / "operations.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    """systemd understands the service and the timer of docs/operations.md; the README shows parts of them."""
+    service, timer = (unit.replace("/srv/genesis-etl/.venv/bin/genesis-etl", "/bin/true") for unit in UNITS)
+    (tmp_path / "genesis-etl.service").write_text(service.replace("User=genesis\n", ""))
+    (tmp_path / "genesis-etl.timer").write_text(timer)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", tmp_path / "genesis-etl.timer"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path) not in done.stderr
+    for unit in re.findall(r"```ini\n(.*?)```", README, re.DOTALL):
+        lines = [line for line in unit.splitlines() if line and not line.startswith("#")]
+        assert any(set(lines) <= set(whole.splitlines()) for whole in UNITS)
 
 
 SAMPLE = open_lake(str(ROOT / "data" / "sample"))
