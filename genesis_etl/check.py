@@ -8,6 +8,7 @@ freshness  default  failed  stale: its newest capture, …T07:00:05Z, is 5h old 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -228,8 +229,11 @@ def _verified(url: str) -> Iterator[Row]:
     except LakeError as error:
         yield _failed("verify", None, wanted, error)
         return
-    for account in sorted({each["account"] for each in findings if each["account"]}):
-        mine = [each for each in findings if each["account"] == account]
+    by_account = defaultdict(list)
+    for each in findings:
+        if each["account"]:
+            by_account[each["account"]].append(each)
+    for account, mine in sorted(by_account.items()):
         bad = [each for each in mine if each["status"] in FAILURES]
         if bad:
             seen = f"{_count(len(bad), 'file')} not whole, first {bad[0]['file']}: {bad[0]['detail']}"
@@ -292,6 +296,9 @@ def _thresholds(settings: Settings, contents: Contents, watched: list[str]) -> I
     finally:
         warehouse.close()
     level = {each["account"]: each for each in levels}
+    covered = defaultdict(list)
+    for each in coverage:
+        covered[each["account"], each["type"]].append(each)
     damaged = {damage.account for damage in contents.damage}
     for name in watched:
         if name in damaged or name not in level:
@@ -301,8 +308,7 @@ def _thresholds(settings: Settings, contents: Contents, watched: list[str]) -> I
             continue
         yield from _snapshots(settings, name, level[name])
         for kind in limits.images_everywhere:
-            mine = [each for each in coverage if (each["account"], each["type"]) == (name, kind)]
-            yield _everywhere(name, kind, mine, settings.regions)
+            yield _everywhere(name, kind, covered[name, kind], settings.regions)
 
 
 def _snapshots(settings: Settings, name: str, level: dict[str, Any]) -> Iterator[Row]:

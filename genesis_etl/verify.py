@@ -161,8 +161,10 @@ class _Findings:
         return Finding(entry.path, None, "stray", detail)
 
     def _whole(self, commits: list[Commit], sizes: dict[str, int]) -> Iterator[Finding]:
-        for account in sorted({commit.account for commit in commits}):
-            mine = [commit for commit in commits if commit.account == account and commit.file in sizes]
+        by_account: dict[str, list[Commit]] = defaultdict(list)
+        for commit in commits:
+            by_account[commit.account] += [commit] if commit.file in sizes else []
+        for account, mine in sorted(by_account.items()):
             captures = len({id for commit in mine for id in commit.capture_ids})
             files = {commit.file for commit in mine}
             size = sum(sizes[file] for file in files)
