@@ -273,7 +273,8 @@ class Lake:
 
     def rows(self, file: str) -> pa.Table:
         """Return an images file as it lies on the storage now, with the columns of `IMAGES`."""
-        return upgraded(pq.read_table(io.BytesIO(self._storage.read(file))), IMAGES)
+        # Not from a Python file: Arrow's threads may still hold one when the process ends, and then abort it.
+        return upgraded(pq.read_table(pa.BufferReader(self._storage.read(file))), IMAGES)
 
     def remove(self, commit: Commit) -> None:
         """Remove a commit that speaks for no capture, and then its images file."""
@@ -393,7 +394,7 @@ def parse_commit(path: str, data: bytes) -> Commit:
     if not hashlib.sha256(data).hexdigest().startswith(match["hash"]):
         raise ValueError("the commit is damaged, its sha256 is another than its name says")
     try:
-        table = pq.read_table(io.BytesIO(data), use_threads=False)
+        table = pq.read_table(pa.BufferReader(data), use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"the commit cannot be read: {shown(str(error))}") from None
     try:

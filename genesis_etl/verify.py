@@ -8,7 +8,6 @@ images/default/2026/2026…  default  damaged  its bytes are not those its name 
 from __future__ import annotations
 
 import hashlib
-import io
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -153,7 +152,7 @@ class _Findings:
         detail = "not a file of the lake; no table reads it"
         if entry.path.endswith(".parquet"):
             try:
-                pq.read_schema(io.BytesIO(self._lake.read(entry.path)))
+                pq.read_schema(pa.BufferReader(self._lake.read(entry.path)))
             except FileNotFoundError:
                 return None
             except (pa.ArrowException, LakeError, OSError, ValueError) as error:
@@ -185,7 +184,7 @@ def _wrong(data: bytes, name: str, account: str, commits: list[Commit]) -> Itera
         if sha256 != commit.sha256:
             yield f"its sha256 is not the one in {commit.path}"
     try:
-        rows = upgraded(pq.read_table(io.BytesIO(data)), IMAGES)
+        rows = upgraded(pq.read_table(pa.BufferReader(data)), IMAGES)
     except NewerSchema:
         return  # its commit tells
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
