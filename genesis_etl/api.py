@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, IncompleteRead
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, NoReturn
 from urllib.parse import urlencode, urlsplit
@@ -328,6 +328,10 @@ class Client:
     def _cause(self, error: BaseException) -> str:
         """Return the innermost reason that a library wrapped."""
         error = _innermost(error)
+        if isinstance(error, IncompleteRead):
+            return "the body ended before its end"
+        if type(error) is BadStatusLine:  # its child is a connection that was closed, and says so
+            return "what came is no answer in HTTP"
         text = getattr(error, "strerror", None) or str(error.args[-1] if error.args else error)
         text = text.split("object at 0x")[-1].split(">: ", 1)[-1]
         return shown(self._auth.redact(text) or type(error).__name__, 160)

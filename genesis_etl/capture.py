@@ -53,8 +53,8 @@ class Reading:
 
     @property
     def listed_snapshots(self) -> int:
-        """Return how many snapshots `/images` lists; the newest generation of the API lists none there."""
-        return len(_listed_snapshots(self.images))
+        """Return how many snapshots `/images` lists, under whatever type; the newest generation lists none there."""
+        return len(_listed_snapshots(self.images) | (self.images.keys() & (self.snapshots or {}).keys()))
 
 
 def read_account(

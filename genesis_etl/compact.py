@@ -72,17 +72,19 @@ def compact(lake: Lake, *, grace: timedelta = GRACE, now: datetime | None = None
     """
     now = now or datetime.now(UTC)
     accounts = lake.accounts()
-    if not accounts:
-        raise LakeError(NO_CAPTURE.format(url=lake.url))
+    # What a landing that was cut off has left may be all that there is of an account.
+    left_over = {entry.path.split("/")[1] for entry in lake.files("images") if file_name(entry.path)}
     done: list[Folding] = []
     errors: list[LakeError] = []
-    for account in accounts:
+    for account in sorted({*accounts, *left_over}):
         try:
             done += compact_account(lake, account, grace=grace, now=now)
         except LakeError as error:
             errors.append(error)
     if errors:
         raise errors[0]
+    if not accounts:
+        raise LakeError(NO_CAPTURE.format(url=lake.url))
     return done
 
 
@@ -159,14 +161,16 @@ def _fold(lake: Lake, account: str, year: int, contents: Contents, end: datetime
 def _foldable(captures: pa.Table, account: str, year: int, end: datetime) -> pa.Table:
     """Return the captures of a finished day of the year, but those that share their instant with another.
 
-    Runs are told by their first and last instant, so captures of the same instant have to stay apart.
+    Runs are told by their first and last instant, so captures of the same instant have to stay apart. A fold that
+    holds one of them stays as it is: its runs may begin or end there.
     """
     shared = Counter(zip(captures["account"].to_pylist(), captures["captured_at"].to_pylist(), strict=True))
     alone = [
         shared[key] == 1
         for key in zip(captures["account"].to_pylist(), captures["captured_at"].to_pylist(), strict=True)
     ]
-    chosen = captures.filter(pa.array(alone, pa.bool_()))
+    kept = {file for file, is_alone in zip(captures["file"].to_pylist(), alone, strict=True) if not is_alone}
+    chosen = captures.filter(pc.invert(pc.is_in(captures["file"], pa.array(sorted(kept), pa.string()))))
     chosen = chosen.filter(pc.equal(chosen["account"], account))
     chosen = chosen.filter(pc.equal(pc.year(chosen["captured_at"]), year))
     chosen = chosen.filter(pc.less(chosen["captured_at"], pa.scalar(end, chosen["captured_at"].type)))

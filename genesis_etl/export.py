@@ -16,7 +16,15 @@ import pyarrow.compute as pc
 from genesis_etl.api import Client, stop_clients
 from genesis_etl.capture import Progress, Reading, read_account
 from genesis_etl.compact import compact_when_due
-from genesis_etl.errors import CaptureError, CollectionRefused, ExportFailed, GenesisEtlError, LakeError, SettingsError
+from genesis_etl.errors import (
+    BadPage,
+    CaptureError,
+    CollectionRefused,
+    ExportFailed,
+    GenesisEtlError,
+    LakeError,
+    SettingsError,
+)
 from genesis_etl.lake import Capture, Lake
 from genesis_etl.settings import Account, Settings
 from genesis_etl.table import Rows, to_rows
@@ -117,7 +125,11 @@ def export_account(
             raise
         refuse_clock(settings, client)
         _refuse_forgetting(newest, reading, allow_empty=allow_empty)
-        rows = to_rows(reading.images, reading.snapshots)
+        try:
+            rows = to_rows(reading.images, reading.snapshots)
+        except BadPage as error:
+            error.args = (f"GET /images and /snapshots: {error}; nothing was written, report what the API sent",)
+            raise
         if notice is not None:
             for note in _notes(reading, rows, without_snapshots=without_snapshots):
                 notice(f"account {account.name}: {client.redact(note)}")

@@ -181,15 +181,16 @@ class Lake:
         file = f"images/{account}/{year:04}/{name}-{sha256[:16]}.parquet"
         table = captures(file, sha256)
         record = _parquet(table)
-        folder = f"captures/{account}/{year:04}"
-        path = f"{folder}/{name}-{hashlib.sha256(record).hexdigest()[:16]}.parquet"
+        path = f"captures/{account}/{year:04}/{name}-{hashlib.sha256(record).hexdigest()[:16]}.parquet"
+        is_committing = False
         try:
             self._storage.write(file, data)
+            is_committing = True
             self._storage.write(path, record)
         except BaseException:
-            # An interrupt may have come when the commit stood already; then its images file stays.
-            with contextlib.suppress(LakeError):
-                if path not in {entry.path for entry in self._storage.entries(folder)}:
+            # The commit may stand already, or yet come, whatever interrupted it; then its images file stays.
+            if not is_committing or self._storage.lacks(path):
+                with contextlib.suppress(LakeError):
                     self._storage.delete(file)
             raise
         return [Capture(**row) for row in table.to_pylist()]

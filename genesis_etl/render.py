@@ -115,6 +115,8 @@ def _json_text(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, float | Decimal):
         return (format(value, "f") if isinstance(value, Decimal) else repr(value)) if math.isfinite(value) else "null"
+    if isinstance(value, pa.MonthDayNano):  # which is a tuple too
+        return json.dumps(_interval(value))
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_json_text, value)) + "]"
     if isinstance(value, dict):
@@ -137,6 +139,10 @@ def _markdown(rows: pa.Table, *_: object) -> bytes:
 
 def _parquet(rows: pa.Table, *_: object) -> bytes:
     _refuse_namesakes(rows)
+    for index, field in enumerate(rows.schema):
+        if field.type == pa.month_day_nano_interval():  # Parquet has no such type that readers agree on
+            texts = [None if value is None else _interval(value) for value in rows[index].to_pylist()]
+            rows = rows.set_column(index, field.name, pa.array(texts, pa.string()))
     buffer = io.BytesIO()
     try:
         pq.write_table(rows, buffer, compression="zstd")
@@ -221,13 +227,29 @@ def _plain(value: Any) -> str:
         return repr(value).removesuffix(".0")
     if isinstance(value, Decimal):
         return format(value, "f")
+    if isinstance(value, pa.MonthDayNano):
+        return _interval(value)
     if isinstance(value, list):
         return ", ".join(map(_plain, value))
+    if isinstance(value, tuple):  # an entry of a map
+        return ": ".join(map(_plain, value))
     if isinstance(value, dict):
         return _json_text(value)
     if isinstance(value, bytes):
         return value.hex()
     return str(value)
+
+
+def _interval(value: pa.MonthDayNano) -> str:
+    """Write an interval as durations are written, in its parts: `1mo 2d 3h`; `-1h` where it goes back."""
+    minutes, seconds = divmod(abs(value.nanoseconds), 60 * 10**9)
+    sign = "-" if value.nanoseconds < 0 else ""
+    parts = [(value.months, "mo"), (value.days, "d")]
+    written = [f"{number}{unit}" for number, unit in parts if number]
+    written += [f"{sign}{number}{unit}" for number, unit in ((minutes // 60, "h"), (minutes % 60, "m")) if number]
+    if seconds:
+        written.append(f"{sign}{Decimal(seconds).scaleb(-9).normalize():f}s")
+    return " ".join(written) or "0s"
 
 
 def _cell(value: Any, longest: int) -> str:

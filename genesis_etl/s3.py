@@ -65,6 +65,10 @@ class S3Storage:
         with _mapped("delete", f"{self.url}/{path}"), contextlib.suppress(FileNotFoundError):
             self._files.delete_file(f"{self._root}/{path}")
 
+    def lacks(self, path: str) -> bool:
+        """Return False: a store may complete an upload after we gave it up, so nothing is certain of it."""
+        return False
+
     def local(self, path: str, data: bytes | None = None) -> str:
         """Return a path of this machine under which the object can be opened."""
         file = Path(self._kept.name) / path.replace("/", "_")

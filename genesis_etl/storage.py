@@ -35,6 +35,7 @@ class Storage(Protocol):
     def read(self, path: str) -> bytes: ...
     def write(self, path: str, data: bytes) -> None: ...
     def delete(self, path: str) -> None: ...
+    def lacks(self, path: str) -> bool: ...
     def local(self, path: str, data: bytes | None = None) -> str: ...
 
 
@@ -115,6 +116,10 @@ class LocalStorage:
         with _mapped("delete", file):
             file.unlink(missing_ok=True)
         self._prune(file.parent)
+
+    def lacks(self, path: str) -> bool:
+        """Tell whether it is certain that a file is not there and, its writing having ended, will not be."""
+        return not os.path.lexists(self._root / path)
 
     def _created(self, file: Path) -> BinaryIO:
         """Open a new file, and again where a neighbour has just removed the folder for being empty."""

@@ -200,10 +200,12 @@ class _Merge:
 
     def instants(self, field: str, *, is_required: bool = False) -> pa.Array:
         texts = self.text(field, is_required=is_required)
-        if {len(text) for text in texts if text is not None} <= _USUAL_LENGTHS:
-            # Arrow reads these forms many times faster, and refuses whatever else has their length.
+        if all(len(text) in _USUAL_LENGTHS and text[-1] == "Z" for text in texts if text is not None):
+            # Arrow reads these forms many times faster, and refuses whatever else looks like them but the year 0.
             with contextlib.suppress(pa.ArrowInvalid):
-                return pa.array(texts, pa.string()).cast(_INSTANT)
+                instants = pa.array(texts, pa.string()).cast(_INSTANT)
+                if not any(text.startswith("0000") for text in texts if text is not None):
+                    return instants
         known: dict[str | None, datetime | None] = {None: None}
         for id, text in zip(self.ids, texts, strict=True):
             if text not in known:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _STAMP = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?",
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?[0-5]\d)?)?",
     re.ASCII | re.IGNORECASE,
 )
 _LONGEST = timedelta(days=36_525)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import socket
 import ssl
@@ -22,6 +23,8 @@ from urllib3.util.ssl_ import create_urllib3_context
 from urllib3.util.wait import wait_for_write
 
 CHUNK: Final = 2**16
+# It logs the header lines that it cannot read, and a server may echo the token in one.
+logging.getLogger("urllib3.connection").addFilter(lambda record: "Failed to parse headers" not in record.msg)
 _SLICE: Final = 0.25  # how soon whatever waits notices that its client was stopped
 
 

@@ -28,7 +28,8 @@ VIEWS: Final = ("lake_captures", "lake_rows", "lake_runs", "captures", "images",
 _EPOCH: Final = date(1970, 1, 1)
 CALENDAR: Final = (_EPOCH, date(2100, 1, 1))
 _GAP: Final = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-_EXPLAIN = re.compile(rf"{_GAP}explain\b{_GAP}(analyze\b)?{_GAP}(\([a-z_, ]*\))?", re.IGNORECASE | re.DOTALL)
+_OPTIONS: Final = r"\((?:\s*(?:analyze|format)\b[a-z_ ]*,?)+\)"
+_EXPLAIN = re.compile(rf"{_GAP}explain\b{_GAP}(analyze\b)?{_GAP}({_OPTIONS})?", re.IGNORECASE | re.DOTALL)
 
 
 @cache
@@ -153,6 +154,9 @@ class Warehouse:
             files.project(f"{', '.join(columns)}, filename as path").create_view(name)
 
     def _lock(self, paths: list[str]) -> None:
+        # DuckDB lets every query read its folder for spilled data, .tmp where we stand, and see the proxies it knows.
+        for name in ("temp_directory", "http_proxy", "http_proxy_username", "http_proxy_password"):
+            self._run(f"set {name} = ''")
         with _mapped():
             self._connection.execute("set allowed_paths = $paths", {"paths": paths})
         self._run("set enable_external_access = false")

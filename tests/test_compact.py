@@ -394,3 +394,30 @@ def test_an_io_error_leaves_old_or_new(operation: str) -> None:
             assert [type(each) for each in done] == [Folding, Folding]
             return
     raise AssertionError("the run never came to its end")
+
+
+def test_a_second_capture_of_a_folded_instant_stops_no_later_fold() -> None:
+    """A fold that holds an instant which came twice stays as it is; the others fold, and every answer stands."""
+    lake = Lake("lake")
+    land_all(lake, {"2026-11-20 10:00": rows("a"), "2026-11-20 11:00": rows("a", "b"), "2026-11-20 12:00": rows("b")})
+    compact(lake, grace=timedelta(0), now=at("2026-11-22"))
+    land_all(lake, {"2026-11-20 11:00": rows("c"), "2026-11-21 11:00": rows("a"), "2026-11-21 12:00": rows("a", "d")})
+    tables = ("image_regions", "image_history", "images")
+    before = {name: open_lake("lake").sql(f"select * from {name} order by all") for name in tables}
+    for day in ("2026-11-23", "2026-11-24"):
+        compact(lake, grace=timedelta(0), now=at(day))
+        for name in tables:
+            assert open_lake("lake").sql(f"select * from {name} order by all").equals(before[name])
+    assert sorted(is_fold(entry.path) for entry in lake.files("images")) == [False, True, True]
+
+
+def test_what_is_left_of_an_account_without_commits_is_swept() -> None:
+    """An images file alone, as a landing or a `forget` that was killed leaves it, goes after an hour."""
+    capture = land(Lake("lake"), at("2026-11-20"), rows("a"))
+    shutil.rmtree("lake/captures")
+    land(Lake("lake"), at("2026-11-20"), rows("a"), "other")
+    compact(Lake("lake"))
+    assert Path("lake", capture.file).exists()
+    os.utime(Path("lake", capture.file), (0, 0))
+    compact(Lake("lake"))
+    assert not Path("lake", capture.file).exists()

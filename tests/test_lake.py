@@ -551,3 +551,32 @@ def test_one_file_speaks_whatever_the_year_folder() -> None:
     capture = land(lake, at("2026-11-01"), [row("a")])
     fold(lake, [(capture, rows("right"))], at("2026-11-01"), nonce="00000000")
     assert observed() == [("01", "default", "right")]
+
+
+def test_a_file_in_the_place_of_the_commits_folder_leaves_no_images() -> None:
+    """Where the commit cannot even be looked for, it is not there, and its images file goes."""
+    Path("lake/captures/default").mkdir(parents=True)
+    Path("lake/captures/default/2026").write_text("")
+    with pytest.raises(LakeError):
+        land(Lake("lake"), at("2026-11-20"), rows("a"))
+    assert not list(Path("lake").rglob("*.parquet"))
+
+
+def test_a_commit_that_may_yet_come_keeps_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store may complete an upload that was given up; the capture that then appears has its rows."""
+    lake = Lake("lake")
+    write, late = lake._storage.write, []
+
+    def give_up(path: str, data: bytes) -> None:
+        if path.startswith("captures/"):
+            late.append((path, data))
+            raise LakeError("cannot write: timeout")
+        write(path, data)
+
+    monkeypatch.setattr(lake._storage, "write", give_up)
+    monkeypatch.setattr(lake._storage, "lacks", lambda path: False)  # as an object store's
+    with pytest.raises(LakeError):
+        land(lake, at("2026-11-20"), rows("a"))
+    assert len(open_lake("lake").sql("select * from captures")) == 0
+    write(*late[0])
+    assert open_lake("lake").sql("select image_id from images")["image_id"].tolist() == ["a"]

@@ -252,8 +252,9 @@ def test_parquet_keeps_types_and_values() -> None:
 
 
 def test_a_type_that_parquet_lacks_is_refused_in_one_line() -> None:
-    """An interval is told, not a traceback."""
-    rows = pa.table({"i": pa.array([(0, 1, 0)], pa.month_day_nano_interval())})
+    """A union is told, not a traceback."""
+    kinds, places = pa.array([0], pa.int8()), pa.array([0], pa.int32())
+    rows = pa.table({"i": pa.UnionArray.from_dense(kinds, places, [pa.array([1])])})
     with pytest.raises(ReportError, match="Parquet cannot hold these columns"):
         render(rows, "parquet")
 
@@ -320,3 +321,28 @@ def test_what_a_terminal_gets_is_harmless(text: str) -> None:
     assert all(line.isprintable() for line in safe.split("\n"))
     assert safe.count("\n") == text.count("\n")
     assert safe == text or not all(line.isprintable() for line in text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        (pa.MonthDayNano([0, 1, 0]), "1d"),
+        (pa.MonthDayNano([1, -2, 1_500_000_000]), "1mo -2d 1.5s"),
+        (pa.MonthDayNano([0, 0, -5_400_000_000_000]), "-1h -30m"),
+        (pa.MonthDayNano([0, 0, 0]), "0s"),
+    ],
+)
+def test_an_interval_is_written_as_durations_are(interval: pa.MonthDayNano, text: str) -> None:
+    """The difference of two times reads `1d 2h` in every form, Parquet included."""
+    rows = pa.table({"gap": pa.array([interval, None], pa.month_day_nano_interval())})
+    assert render(rows, "table").decode().splitlines()[2] == text
+    assert json.loads(render(rows, "json")) == [{"gap": text}, {"gap": None}]
+    assert pq.read_table(pa.BufferReader(render(rows, "parquet")))["gap"].to_pylist() == [text, None]
+
+
+def test_a_map_is_written_by_its_entries() -> None:
+    """Keys and values of a map are data like any other."""
+    rows = pa.table(
+        {"m": pa.array([[("a", datetime(2026, 11, 20, tzinfo=UTC))]], pa.map_(pa.string(), pa.timestamp("us", "UTC")))}
+    )
+    assert render(rows, "csv").decode() == "m\na: 2026-11-20T00:00:00Z\n"

@@ -333,6 +333,11 @@ def test_coverage_shows_the_regions_observed_in_the_range() -> None:
     assert report("lake", "region-coverage", "region", "is_retired") == [("R1", False), ("R2", True)]
     assert report("lake", "region-coverage", "region", since="2026-01-01") == [("R0",), ("R1",), ("R2",)]
     assert report("lake", "region-coverage", "region", until="2026-05-01") == [("R0",)]
+    # Ninety days with a date as with the instants that mean it.
+    land_all(Lake("days"), {"2026-08-23": rows("a", region="OLD"), "2026-11-20": rows("a"), "2026-11-25": rows("a")})
+    for until in ("2026-11-20", "2026-11-20T23:59:59Z"):
+        assert report("days", "region-coverage", "region", until=until) == [("OLD",), ("R1",)]
+    assert report("days", "region-coverage", "region", until="2026-11-21") == [("R1",)]
     assert report("lake", "region-coverage", "region", since="2026-01-01", region="R0") == [("R0",)]
 
 

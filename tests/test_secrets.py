@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import json
 import logging
@@ -220,3 +221,21 @@ def test_the_libraries_log_no_token(serve: Callable[..., Sandbox], caplog: pytes
         export(settings_for(sandbox))
     assert caplog.records
     assert sandbox.token not in caplog.text + told(caught.value)
+
+
+def test_a_header_that_echoes_the_token_is_logged_by_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """A header line without a colon, which urllib3 would log, is in no log, however much of it is shown."""
+    token = "token-9f3a1c2e4b-header"
+    body = json.dumps({"images": some_images(1), "total_count": 1, "page": 1, "per_page": 100})
+    snapshots = json.dumps({"snapshots": [], "total_count": 0, "page": 1, "per_page": 100})
+    answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nX-Auth-Token {}\r\n\r\n{}"
+    faults = [
+        Fault("raw", collection=name, body=answer.format(len(text), token, text).encode(), times=0)
+        for name, text in (("images", body), ("snapshots", snapshots))
+    ]
+    with caplog.at_level(logging.DEBUG), Sandbox(rate=0, token=token, faults=faults) as sandbox:
+        with contextlib.suppress(GenesisEtlError):
+            export(settings_for(sandbox, now=None))
+        assert sandbox.requests
+    assert token not in caplog.text
+    assert not any(token in str(record.args) + str(record.exc_info) for record in caplog.records)

@@ -270,3 +270,14 @@ def test_the_items_are_left_as_they_are() -> None:
     before = json.dumps([listed, detailed])
     to_rows(listed, detailed)
     assert json.dumps([listed, detailed]) == before
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    ["0000-01-01T00:00:00Z", "0001-01-01T00:00:00+0100", "9999-12-31T23:59:59-0100", "2026-01-01T00:00:00+0160"],
+)
+def test_instants_beyond_the_calendar_are_refused(stamp: str) -> None:
+    """A time that no reader of the lake could write again never lands, whatever the other stamps look like."""
+    item = {"id": "a", "name": "a", "type": "base-os", "regions": ["R1"], "created_at": stamp}
+    with pytest.raises(BadPage, match="unusable created_at"):
+        to_rows({"a": item}, {})

@@ -361,3 +361,36 @@ def test_a_file_that_goes_bad_while_open_is_a_lake_error() -> None:
     with pytest.raises(LakeError, match=r"cannot read the lake: .*\.parquet is gone") as caught:
         opened.sql("select * from images")
     assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["select * from read_text('.tmp/a.txt')", "select * from glob('.tmp/*')", "select * from '.tmp/a.csv'"],
+)
+def test_no_folder_of_duckdbs_own_can_be_read(statement: str) -> None:
+    """What lies in `.tmp` where we stand, which DuckDB would take for its own, is as closed as any other file."""
+    land(Lake("lake"), at("2026-11-20"), rows("a"))
+    Path(".tmp").mkdir()
+    for name in ("a.txt", "a.csv"):
+        Path(".tmp", name).write_text("a,b\n1,2\n")
+    with pytest.raises(ReportError):
+        open_lake("lake").sql(statement)
+
+
+def test_no_proxy_of_the_environment_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password in a proxy variable is in no setting that a statement can read."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://user:a-password@proxy.example:3128")
+    land(Lake("lake"), at("2026-11-20"), rows("a"))
+    told = open_lake("lake").sql(
+        "select string_agg(value, ' ') as told, current_setting('http_proxy') as p from duckdb_settings()"
+    )
+    assert "a-password" not in str(told.to_dict())
+
+
+@pytest.mark.parametrize("explain", ["explain", "explain analyze", "explain (analyze)", "explain (format json)"])
+def test_a_select_in_brackets_is_explained(explain: str) -> None:
+    """Brackets behind EXPLAIN are its options only where options stand in them."""
+    land(Lake("lake"), at("2026-11-20"), rows("a"))
+    for statement in ("(select region from images)", "select region from images"):
+        assert len(open_lake("lake").sql(f"{explain} {statement}"))

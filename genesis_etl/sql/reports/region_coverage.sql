@@ -19,7 +19,7 @@ with newest as (
     select
         account,
         captured_at as newest_at,
-        least(captured_at, coalesce(cast($until as timestamptz), captured_at)) as range_end
+        least(captured_at, coalesce(cast($until as timestamptz) - interval 1 microsecond, captured_at)) as range_end
     from lake_captures
     where is_newest
         and (cast($account as varchar) is null or account = $account)
