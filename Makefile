@@ -55,6 +55,7 @@ format: setup
 
 bench: setup-all
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/sizing.py
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
