@@ -93,12 +93,12 @@ def exports(folder: Path, sizes: tuple[int, ...], accounts: tuple[int, ...]) -> 
 
 def workers(folder: Path, accounts: int, images: int) -> Table:
     """Export the same accounts with more and more of them side by side, from a server that is slow to answer."""
-    rows: Table = [["workers", "wall s", "CPU s", "peak MB"]]
+    rows: Table = [["workers", "wall s", "CPU s"]]
     with fast_server(images, LATENCY) as endpoint:
         reach = {"GENESISCLOUD_ENDPOINT": endpoint, "GENESISCLOUD_TOKEN": "benchmark"}
         for count in (1, 8, 32, 128):
             it = exported(folder, reach, accounts, images, count).run
-            rows.append([str(count), f"{it.wall:.1f}", f"{it.cpu:.1f}", f"{it.peak:.0f}"])
+            rows.append([str(count), f"{it.wall:.1f}", f"{it.cpu:.1f}"])
     return rows
 
 
