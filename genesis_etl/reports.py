@@ -52,8 +52,6 @@ _SETTING: Final = "price"
 class Engine(Protocol):
     """What runs the SQL: a `Warehouse` on DuckDB or on Spark."""
 
-    is_empty: bool
-
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table: ...
     def parameters(self, sql: str) -> set[str]: ...
     def sql(self, statement: str) -> pa.Table: ...
@@ -165,6 +163,7 @@ class OpenLake:
         self._regions = regions
         self._price = price
         self._contents: Contents | None = None
+        self._account: str | None = None  # the one that is open, None for all
         self._warehouse: Engine | None = None
 
     def report(self, name: str, **options: Any) -> pd.DataFrame:
@@ -201,9 +200,9 @@ class OpenLake:
         latest = None if as_of is None else _end(as_of, "as-of", is_instant_included=True)
 
         def run() -> pa.Table:
-            contents, warehouse = self._fresh(latest)
             values = self._bound(report, given, latest)
-            self._refuse(report, contents, warehouse, values, latest)
+            contents, warehouse = self._fresh(latest, values.get("account"))
+            self._refuse(report, contents, values, latest)
 
             def select(sql: str) -> pa.Table:
                 return warehouse.select(sql, {name: values.get(name) for name in warehouse.parameters(sql)})
@@ -226,15 +225,22 @@ class OpenLake:
         try:
             return run()
         except LakeError:
-            if self._contents is None or not self._lake.changed_since(self._contents):
+            if self._contents is None or not self._lake.changed_since(self._contents, self._account):
                 raise
             self._contents = self._warehouse = None
             return run()
 
-    def _fresh(self, as_of: datetime | None = None) -> tuple[Contents, Engine]:
-        """Return views over what the lake holds now; they are kept while no commit comes or goes."""
-        if self._contents is None or self._lake.changed_since(self._contents):
-            self._contents = self._lake.contents()
+    def _fresh(self, as_of: datetime | None = None, account: str | None = None) -> tuple[Contents, Engine]:
+        """Return views over what the lake holds now; they are kept while no commit comes or goes.
+
+        Who asks for one account waits for its files alone; who then asks for another gets those of all.
+        """
+        if self._contents is None:
+            self._account = account
+        elif self._account not in (None, account):
+            self._contents = self._account = None
+        if self._contents is None or self._lake.changed_since(self._contents, self._account):
+            self._contents = self._lake.contents(self._account)
             self._warehouse = None
         if as_of is not None:
             return self._contents, self._open(self._contents, as_of)
@@ -249,20 +255,22 @@ class OpenLake:
             return SparkWarehouse(contents, regions=self._regions, as_of=as_of)
         return Warehouse(contents, regions=self._regions, as_of=as_of)
 
-    def _refuse(
-        self, report: Report, contents: Contents, warehouse: Engine, values: dict[str, Any], latest: datetime | None
-    ) -> None:
+    def _refuse(self, report: Report, contents: Contents, values: dict[str, Any], latest: datetime | None) -> None:
         """Raise for an empty lake, an account that it does not hold, and damage that the report would need."""
         asked = values.get("account")
         for account in sorted({damage.account for damage in contents.damage}):
             if asked in (None, account):
                 contents.refuse_damage(account, *_needed(report, contents, account, values, latest))
-        if warehouse.is_empty:
+        captures = contents.captures
+        if asked is not None:
+            captures = captures.filter(pc.equal(captures["account"], asked))
+            if not len(captures) and (accounts := self._lake.accounts()) and asked not in accounts:
+                raise ReportError(f"no account {shown(asked)!r} in the lake; it holds {', '.join(accounts)}")
+        first = pc.min(captures["captured_at"]).as_py()
+        if first is None or (latest is not None and first > latest):
+            of = "" if asked is None else f" of {shown(asked)}"
             at = "" if latest is None else " up to that time"
-            raise LakeError(NO_CAPTURE.format(url=self._lake.url + at))
-        accounts = sorted(pc.unique(contents.captures["account"]).to_pylist())
-        if asked is not None and asked not in accounts:
-            raise ReportError(f"no account {shown(asked)!r} in the lake; it holds {', '.join(accounts)}")
+            raise LakeError(NO_CAPTURE.format(url=self._lake.url + of + at))
 
     def _bound(self, report: Report, given: dict[str, Any], latest: datetime | None) -> dict[str, Any]:
         """Return the values of the parameters that a report declares, read and checked."""

@@ -49,7 +49,6 @@ class SparkWarehouse:
             commits = commits.filter(
                 pc.less_equal(commits["captured_at"], pa.scalar(as_of, commits["captured_at"].type))
             )
-        self.is_empty = len(commits) == 0
         with _mapped():
             self._session = _session()
             paths = sorted(set(commits["path"].to_pylist()))

@@ -26,6 +26,7 @@ from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import Lake
 from genesis_etl.render import render, sparkline, wrapped
 from genesis_etl.reports import OpenLake, describe, find_report, open_lake, report_names
+from genesis_etl.storage import LocalStorage
 from tests.histories import Row, at, fold, land, land_all, row, rows
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -997,6 +998,38 @@ def test_an_open_lake_sees_what_lands_later() -> None:
     for count in (1, 2, 3):
         land(lake, at(f"2026-11-0{count}"), rows(*"abc"[:count]))
         assert opened.report("snapshot-growth")["closing"].iloc[-1] == count
+
+
+def test_a_report_of_one_account_reads_the_files_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a hundred accounts in a lake, one is as quick as alone; who then asks for another still gets its answer."""
+    lake = Lake("lake")
+    for account, count in (("prod", 2), ("staging", 1)):
+        land(lake, at("2026-11-02"), rows(*"ab"[:count]), account)
+    read: list[str] = []
+    plain = LocalStorage.read
+    monkeypatch.setattr(LocalStorage, "read", lambda self, path: (read.append(path), plain(self, path))[1])
+    opened = open_lake("lake")
+    assert opened.report("snapshot-growth", account="prod")["closing"].iloc[-1] == 2
+    assert {path.split("/")[1] for path in read} == {"prod"}
+    for account, count in (("staging", 1), ("prod", 2)):
+        assert opened.report("snapshot-growth", account=account)["closing"].iloc[-1] == count
+    assert len(opened.sql("select * from captures")) == 2
+
+
+def test_an_account_without_a_capture_up_to_a_time_is_told_apart_from_one_that_is_not_there() -> None:
+    """Whether the account's files or all are open, the answer is the same line."""
+    lake = Lake("lake")
+    land(lake, at("2026-11-01"), rows("a"), "old")
+    land(lake, at("2026-11-20"), rows("a"), "new")
+    widely = open_lake("lake")
+    widely.sql("select 1")
+    for opened in (open_lake("lake"), widely):
+        with pytest.raises(LakeError, match="no capture yet in lake of new up to that time; run"):
+            opened.report("region-coverage", account="new", as_of="2026-11-10")
+        for name in ("none", "../lake/captures/new", "", "a\0b"):
+            with pytest.raises(ReportError, match="in the lake; it holds new, old"):
+                opened.report("region-coverage", account=name)
+        assert len(opened.report("region-coverage", account="new"))
 
 
 def test_frames_for_notebooks() -> None:
