@@ -36,8 +36,9 @@ NO_CAPTURE: Final = "no capture yet in {url}; run `genesis-etl export`"
 CAPTURE_COLUMNS: Final = [name for name in CAPTURES.names if name != "listed_snapshots"]
 ORPHAN_AGE: Final = timedelta(hours=1)
 
+_ACCOUNT: Final = "[a-z0-9-]{1,63}"
 _PATH = re.compile(
-    r"(?P<dataset>images|captures)/(?P<account>[a-z0-9-]{1,63})/(?P<year>[0-9]{4})/"
+    rf"(?P<dataset>images|captures)/(?P<account>{_ACCOUNT})/(?P<year>[0-9]{{4}})/"
     r"(?P<stem>(?P<name>(?P<time>[0-9]{8}T[0-9]{12}Z)-(?P<fold>fold-)?[0-9a-f]{8})-(?P<hash>[0-9a-f]{16}))\.parquet"
 )
 _TIME: Final = "%Y%m%dT%H%M%S%fZ"
@@ -201,7 +202,7 @@ class Lake:
         Stems sort by time and none holds a capture later than itself, so the last ones tell.
         """
         newest: dict[str, Any] | None = None
-        for entry in sorted(self._commit_entries(f"captures/{account}"), key=_stem, reverse=True):
+        for entry in sorted(self._commit_entries(account), key=_stem, reverse=True):
             if newest is not None and time_of_stem(entry.path) < newest["captured_at"]:
                 break
             try:
@@ -222,7 +223,7 @@ class Lake:
 
     def unfolded(self, account: str, enough: int) -> int:
         """Count the captures that lie in files of their own and in no fold; no further than needed to see `enough`."""
-        entries = self._commit_entries(f"captures/{account}")
+        entries = self._commit_entries(account)
         raw = {name["name"] for entry in entries if (name := file_name(entry.path)) and not name["fold"]}
         for entry in entries:
             if len(raw) < enough:
@@ -253,7 +254,7 @@ class Lake:
         commits: list[Commit] = []
         damage: list[Damage] = []
         is_gone = False
-        for entry in self._commit_entries(f"captures/{account}" if account else "captures"):
+        for entry in self._commit_entries(account):
             try:
                 commits.append(parse_commit(entry.path, self._storage.read(entry.path)))
             except FileNotFoundError:
@@ -274,8 +275,7 @@ class Lake:
 
     def rows(self, file: str) -> pa.Table:
         """Return an images file as it lies on the storage now, with the columns of `IMAGES`."""
-        # Not from a Python file: Arrow's threads may still hold one when the process ends, and then abort it.
-        return upgraded(pq.read_table(pa.BufferReader(self._storage.read(file))), IMAGES)
+        return parse_rows(self._storage.read(file), IMAGES)
 
     def remove(self, commit: Commit) -> None:
         """Remove a commit that speaks for no capture, and then its images file."""
@@ -286,9 +286,9 @@ class Lake:
         """Remove a file that no commit names."""
         self._storage.delete(path)
 
-    def changed_since(self, contents: Contents) -> bool:
-        """Tell whether commits have come or gone since the contents were read."""
-        return contents.commit_paths != {entry.path for entry in self._commit_entries("captures")}
+    def changed_since(self, contents: Contents, account: str | None = None) -> bool:
+        """Tell whether commits (of one account) have come or gone since its contents were read."""
+        return contents.commit_paths != {entry.path for entry in self._commit_entries(account)}
 
     def _contents(self, account: str | None = None) -> tuple[Contents, bool]:
         commits, damage, is_gone = self._commits(account)
@@ -337,8 +337,11 @@ class Lake:
             self._whole[key] = self._storage.local(commit.file, data)
         return self._whole[key]
 
-    def _commit_entries(self, below: str) -> list[Entry]:
-        return [entry for entry in self._storage.entries(below) if file_name(entry.path) is not None]
+    def _commit_entries(self, account: str | None = None) -> list[Entry]:
+        if account is not None and not re.fullmatch(_ACCOUNT, account):
+            return []  # no account has such a name, but a folder elsewhere may
+        entries = self._storage.entries("captures" if account is None else f"captures/{account}")
+        return [entry for entry in entries if file_name(entry.path) is not None]
 
     def _sweep_temporary(self, account: str) -> None:
         """Remove what a killed run left half-written more than an hour ago."""
@@ -388,6 +391,13 @@ def file_name(path: str) -> re.Match[str] | None:
     return _PATH.fullmatch(path)
 
 
+def parse_rows(data: bytes, schema: pa.Schema) -> pa.Table:
+    """Read a file's bytes with the columns of `schema`; raises as `upgraded`, or what Arrow says of no Parquet."""
+    # `read_table` plans a dataset first, which takes three times as long. And not from a Python file: Arrow's
+    # threads may still hold one when the process ends, and then abort it.
+    return upgraded(pq.ParquetFile(pa.BufferReader(data)).read(), schema)
+
+
 def parse_commit(path: str, data: bytes) -> Commit:
     """Read a commit; NewerSchema where a later version wrote it, ValueError where it is not what its name says."""
     match = file_name(path)
@@ -395,16 +405,12 @@ def parse_commit(path: str, data: bytes) -> Commit:
     if not hashlib.sha256(data).hexdigest().startswith(match["hash"]):
         raise ValueError("the commit is damaged, its sha256 is another than its name says")
     try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"the commit cannot be read: {shown(str(error))}") from None
-    try:
-        table = upgraded(table, CAPTURES)
+        table = parse_rows(data, CAPTURES)
         account, file, sha256 = (_only(table[name]) for name in ("account", "file", "sha256"))
     except NewerSchema:
         raise
-    except (pa.ArrowException, KeyError, ValueError) as error:
-        raise ValueError(f"the commit holds something else than captures: {shown(str(error))}") from None
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
+        raise ValueError(f"the commit cannot be read as captures: {shown(str(error))}") from None
     if account != match["account"]:
         raise ValueError(f"the commit holds captures of the account {shown(account)}")
     named = file_name(file)

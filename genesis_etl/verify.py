@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genesis_etl.errors import LakeError
-from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Commit, Lake, file_name, parse_commit
+from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Commit, Lake, file_name, parse_commit, parse_rows
 from genesis_etl.storage import TEMPORARY, Entry
-from genesis_etl.table import IMAGES, NewerSchema, upgraded
+from genesis_etl.table import IMAGES, NewerSchema
 from genesis_etl.text import shown
 
 # `orphan` and `stray` are notes: no table reads such a file.
@@ -184,7 +184,7 @@ def _wrong(data: bytes, name: str, account: str, commits: list[Commit]) -> Itera
         if sha256 != commit.sha256:
             yield f"its sha256 is not the one in {commit.path}"
     try:
-        rows = upgraded(pq.read_table(pa.BufferReader(data)), IMAGES)
+        rows = parse_rows(data, IMAGES)
     except NewerSchema:
         return  # its commit tells
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:

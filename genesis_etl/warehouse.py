@@ -50,7 +50,6 @@ class Warehouse:
             commits = commits.filter(
                 pc.less_equal(commits["captured_at"], pa.scalar(as_of, commits["captured_at"].type))
             )
-        self.is_empty = len(commits) == 0
         self._connection = duckdb.connect(":memory:")
         self._run("set timezone = 'UTC'")
         self._run("set python_enable_replacements = false")
@@ -58,6 +57,8 @@ class Warehouse:
             # It would be drawn on stdout, among the data.
             self._connection.execute("set enable_progress_bar = false")
         self._run("set autoinstall_known_extensions = false")
+        # A query reads the footers of all its files anew otherwise; a file of a lake never changes.
+        self._run("set parquet_metadata_cache = true")
         self._table("lake_expected_regions", pa.table({"region": pa.array(regions, pa.string())}))
         first, end = CALENDAR
         days = range((first - _EPOCH).days, (end - _EPOCH).days)

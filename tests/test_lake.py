@@ -355,7 +355,7 @@ def test_a_commit_of_another_account_or_of_nonsense_is_damage() -> None:
         name = f"{landed.capture_id}-{room.hashlib.sha256(data).hexdigest()[:16]}.parquet"
         file.unlink()
         file.with_name(name).write_bytes(data)
-        with pytest.raises(LakeError, match=r"the commit (holds something else|names)"):
+        with pytest.raises(LakeError, match=r"the commit (cannot be read as captures|names)"):
             open_lake("lake").sql("select 1")
 
 
