@@ -28,13 +28,16 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.artifacts import show_captures, show_page, show_reports, showing_failure
 from genesis_etl import ExportFailed, GenesisEtlError, Settings, open_lake
-from genesis_etl.api import stop_clients
+from genesis_etl.api import Stop
 from genesis_etl.check import beat
 from genesis_etl.errors import ApiUnavailable, LakeError, SettingsError
 from genesis_etl.export import export_account
 from genesis_etl.settings import Account, Secret
 
 Row = dict[str, Any]
+
+# Of the run under way; the tasks are threads of its process, and a signal has to end what they wait for.
+_stop = Stop()
 
 
 def run_name() -> str:
@@ -72,6 +75,7 @@ def export_one(account: str, config: str | None, lake: str | None, allow_empty: 
         allow_empty=allow_empty,
         without_snapshots=without_snapshots,
         notice=logger.warning,
+        stop=_stop,
     )
     logger.info("landed %d images in %d rows as %s", capture.images, capture.rows, capture.file)
     return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(capture).items()}
@@ -133,6 +137,8 @@ def _captured(
     settings: Settings, chosen: tuple[Account, ...], options: tuple[str | None, str, bool, bool]
 ) -> tuple[list[Row], dict[str, GenesisEtlError]]:
     """Run a task for each account and return the rows landed and the errors, in the order of the settings."""
+    global _stop
+    _stop = Stop()
     landed: list[Row] = []
     failed: dict[str, GenesisEtlError] = {}
     names = ("config", "lake", "allow_empty", "without_snapshots")
@@ -159,7 +165,7 @@ def _captured(
                     landed.append(result)
         except BaseException:
             # Prefect makes an exception of a signal, and then waits for every task.
-            stop_clients()
+            _stop.set()
             raise
     return landed, failed
 
@@ -175,16 +181,16 @@ def _runner(settings: Settings) -> TaskRunner[PrefectFuture[Row]]:
     return DaskTaskRunner(address=settings.dask)
 
 
-def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+def _end(signum: int, frame: FrameType | None) -> NoReturn:
     """End in order: Prefect's temporary server ends with the interpreter, which ends when no task waits any more."""
-    stop_clients()
+    _stop.set()
     sys.exit(128 + signum)
 
 
 def main() -> int:
     """Run the flow once, as a command: one line and the documented exit code on failure."""
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, _stop)
+        signal.signal(signum, _end)
     try:
         export_images()
     except GenesisEtlError as error:

@@ -14,7 +14,6 @@ import re
 import ssl
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,7 +27,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from genesis_etl.errors import ApiError, ApiUnavailable, AuthError, BadPage, CollectionRefused
+from genesis_etl.errors import ApiError, ApiUnavailable, AuthError, BadPage, CollectionRefused, SettingsError
 from genesis_etl.pacer import Pacer
 from genesis_etl.page import PER_PAGE, Page, read_page
 from genesis_etl.settings import Account, Hook, Settings
@@ -110,13 +109,29 @@ class _Session(requests.Session):
         """Know of no redirect: even one that is not followed requests would parse, and read its body into memory."""
 
 
-_open: weakref.WeakSet[Client] = weakref.WeakSet()
+class Stop:
+    """Ends whatever the clients made with it wait for, those of now and those that are made later."""
 
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal's handler may come while its own thread makes a client
+        self._is_set = False
+        self._events: list[threading.Event] = []
 
-def stop_clients() -> None:
-    """Stop every client of the process, for a signal that has to end what other threads wait for."""
-    for client in list(_open):
-        client.stop()
+    def event(self) -> threading.Event:
+        """Return an event of one client's own, which is set with all others."""
+        event = threading.Event()
+        with self._lock:
+            self._events.append(event)
+            if self._is_set:
+                event.set()
+        return event
+
+    def set(self) -> None:
+        """Stop them all."""
+        with self._lock:
+            self._is_set = True
+            for event in self._events:
+                event.set()
 
 
 class Client:
@@ -126,14 +141,14 @@ class Client:
     `clock_skew` is how far the API's clock is ahead of ours, in seconds; None while no answer told.
     """
 
-    def __init__(self, account: Account, settings: Settings) -> None:
+    def __init__(self, account: Account, settings: Settings, stop: Stop | None = None) -> None:
         self.requests = 0
         self.retries = 0
         self.clock_skew: float | None = None
         self._account = account
         self._settings = settings
         self._ends_at = time.monotonic() + settings.capture_deadline
-        self._stopped = threading.Event()
+        self._stopped = threading.Event() if stop is None else stop.event()
         self._pacer = Pacer(settings.rate, self._stopped)
         self._count = threading.Lock()
         self._auth = _Headers(account, settings.auth)
@@ -148,10 +163,15 @@ class Client:
         self._session.mount("https://", adapter)
 
         # Requests differ in their URL alone; preparing each anew would cost as much as parsing a page.
-        self._request = self._session.prepare_request(requests.Request("GET", account.endpoint))
+        try:
+            self._request = self._session.prepare_request(requests.Request("GET", account.endpoint))
+        except requests.exceptions.RequestException:  # as for https://*.example.com
+            raise SettingsError(
+                f"the endpoint of account {account.name}, {shown(account.endpoint)}, names no host that can be "
+                "asked; mend the endpoint setting"
+            ) from None
         ways = self._session.merge_environment_settings(account.endpoint, {}, None, None, None)
         self._sending: dict[str, Any] = {name: ways[name] for name in ("proxies", "verify", "cert")}
-        _open.add(self)
 
     def __enter__(self) -> Client:
         return self

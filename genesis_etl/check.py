@@ -20,14 +20,14 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genesis_etl.api import Client, notify, stop_clients
+from genesis_etl.api import Client, Stop, notify
 from genesis_etl.errors import ApiError, GenesisEtlError, LakeError, SettingsError
 from genesis_etl.export import TOLERANCE, refuse_clock
 from genesis_etl.lake import NO_CAPTURE, Contents, Lake
 from genesis_etl.render import render
 from genesis_etl.reports import find_report
 from genesis_etl.settings import Account, Hook, Settings
-from genesis_etl.text import Redactor, shown
+from genesis_etl.text import Redactor, counted, shown
 from genesis_etl.times import format_time
 from genesis_etl.verify import FAILURES, verify
 from genesis_etl.warehouse import Warehouse
@@ -115,12 +115,13 @@ def beat(settings: Settings, notice: Callable[[str], None]) -> None:
             notice(f"warning: the heartbeat did not arrive: {error}")
 
 
-def try_token(settings: Settings, account: Account) -> int:
+def try_token(settings: Settings, account: Account, stop: Stop | None = None) -> int:
     """Ask for the first page of /images and return how many it lists; raises what an export would.
 
     SettingsError where the answer says that the clock of this machine is off, which an export refuses.
     """
-    with Client(account, replace(settings, capture_deadline=min(settings.capture_deadline, _TOKEN_SECONDS))) as client:
+    brief = replace(settings, capture_deadline=min(settings.capture_deadline, _TOKEN_SECONDS))
+    with Client(account, brief, stop) as client:
         try:
             images = client.page("images", 1).total_count
             refuse_clock(settings, client)
@@ -163,13 +164,15 @@ def _failed(check: str, account: str | None, wanted: str, error: Exception) -> R
 
 def _settings(settings: Settings) -> Iterator[Row]:
     names = [account.name for account in settings.accounts]
-    yield Row("settings", None, "ok", f"{_count(len(names), 'account')}: {', '.join(names)}", "usable")
+    yield Row("settings", None, "ok", f"{counted(len(names), 'account')}: {', '.join(names)}", "usable")
 
 
 def _tokens(settings: Settings) -> list[Row]:
+    stop = Stop()
+
     def row(account: Account) -> Row:
         try:
-            images = try_token(settings, account)
+            images = try_token(settings, account, stop)
         except GenesisEtlError as error:
             return _failed("token", account.name, "accepted", error)
         return Row("token", account.name, "ok", f"accepted, /images lists {images:,}", "accepted")
@@ -178,7 +181,7 @@ def _tokens(settings: Settings) -> list[Row]:
         try:
             return list(threads.map(row, settings.accounts))
         except BaseException:
-            stop_clients()
+            stop.set()
             raise
 
 
@@ -193,12 +196,12 @@ def _lake(settings: Settings, now: datetime) -> Iterator[Row]:
             yield Row(name, None, "skipped", "no lake to look at", "a lake", "see the row lake")
         return
     times = _times(contents)
-    accounts = _count(len(times), "account")
+    accounts = counted(len(times), "account")
     yield Row(
         "lake",
         None,
         "ok",
-        f"{_count(len(contents.captures), 'capture')} of {accounts}",
+        f"{counted(len(contents.captures), 'capture')} of {accounts}",
         "readable, with captures",
     )
     yield from _verified(settings.lake)
@@ -236,7 +239,7 @@ def _verified(url: str) -> Iterator[Row]:
     for account, mine in sorted(by_account.items()):
         bad = [each for each in mine if each["status"] in FAILURES]
         if bad:
-            seen = f"{_count(len(bad), 'file')} not whole, first {bad[0]['file']}: {bad[0]['detail']}"
+            seen = f"{counted(len(bad), 'file')} not whole, first {bad[0]['file']}: {bad[0]['detail']}"
             advice = "restore it; `genesis-etl verify` names them all"
             yield Row("verify", account, "failed", seen, wanted, advice)
         else:
@@ -273,7 +276,7 @@ def _gaps(most: timedelta, name: str, times: list[datetime], now: datetime) -> R
     if not pairs:
         return Row("gaps", name, "ok", "one capture", wanted)
     begin, end = max(pairs, key=lambda pair: pair[1] - pair[0])
-    seen = f"at most {_span(end - begin)} between {_count(len(pairs) + 1, 'capture')}"
+    seen = f"at most {_span(end - begin)} between {counted(len(pairs) + 1, 'capture')}"
     if end - begin <= most:
         return Row("gaps", name, "ok", seen, wanted)
     seen = f"none for {_span(end - begin)}, from {format_time(begin)} to {format_time(end)}"
@@ -323,8 +326,8 @@ def _snapshots(settings: Settings, name: str, level: dict[str, Any]) -> Iterator
         return
     delete = "delete those that are not needed, or raise the threshold"
     if limits.snapshots is not None:
-        wanted = f"at most {_count(limits.snapshots, 'snapshot')}"
-        yield _row("snapshots", name, count <= limits.snapshots, _count(count, "snapshot"), wanted, delete)
+        wanted = f"at most {counted(limits.snapshots, 'snapshot')}"
+        yield _row("snapshots", name, count <= limits.snapshots, counted(count, "snapshot"), wanted, delete)
     if limits.gib is not None:
         wanted = f"at most {limits.gib:,g} GiB"
         if gib is None:
@@ -335,13 +338,13 @@ def _snapshots(settings: Settings, name: str, level: dict[str, Any]) -> Iterator
     if limits.growth_pct_week is not None:
         wanted = f"at most {limits.growth_pct_week:g} % more than a week before"
         if not before:
-            seen = f"{_count(count, 'snapshot')}, none a week before"
+            seen = f"{counted(count, 'snapshot')}, none a week before"
             if before is None:
                 seen = "no capture that knows, 7 to 8 days before the newest"
             yield Row("growth_pct_week", name, "skipped", seen, wanted)
         else:
             growth = 100 * (count - before) / before
-            seen = f"{growth:+.1f} %, from {before} to {_count(count, 'snapshot')}"
+            seen = f"{growth:+.1f} %, from {before} to {counted(count, 'snapshot')}"
             advice = "`genesis-etl report snapshot-growth` shows the days"
             yield _row("growth_pct_week", name, growth <= limits.growth_pct_week, seen, wanted, advice)
     if limits.snapshot_age is not None:
@@ -365,17 +368,13 @@ def _everywhere(name: str, kind: str, coverage: list[dict[str, Any]], expected: 
     told += [f"{each['region']} lacks {shown(', '.join(each['missing_names']))}" for each in lacking]
     seen = "; ".join(told)
     regions = sum(not each["is_retired"] for each in coverage)
-    seen = seen or f"{_count(coverage[0]['of'], 'image')} in {_count(regions, 'region')}"
+    seen = seen or f"{counted(coverage[0]['of'], 'image')} in {counted(regions, 'region')}"
     advice = "`genesis-etl report region-coverage --matrix` shows which is where"
     return _row("images_everywhere", name, not told, seen, wanted, advice)
 
 
 def _row(check: str, account: str, is_ok: bool, seen: str, wanted: str, advice: str) -> Row:
     return Row(check, account, "ok", seen, wanted) if is_ok else Row(check, account, "failed", seen, wanted, advice)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _span(duration: timedelta) -> str:

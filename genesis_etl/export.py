@@ -13,7 +13,7 @@ from typing import Final
 
 import pyarrow.compute as pc
 
-from genesis_etl.api import Client, stop_clients
+from genesis_etl.api import Client, Stop
 from genesis_etl.capture import Progress, Reading, read_account
 from genesis_etl.compact import compact_when_due
 from genesis_etl.errors import (
@@ -53,6 +53,7 @@ def export(
     Tries every account, then raises ExportFailed with `.landed` and `.failed` if any of them failed.
     """
     chosen = settings.chosen(accounts)
+    stop = Stop()
 
     def one(account: Account) -> Capture | GenesisEtlError:
         whose = "" if len(chosen) == 1 else f" of {account.name}"
@@ -65,6 +66,7 @@ def export(
                 compacts=compacts,
                 progress=None if progress is None else lambda name, *pages: progress(name + whose, *pages),
                 notice=notice,
+                stop=stop,
             )
         except GenesisEtlError as error:
             return error
@@ -78,7 +80,7 @@ def export(
                 results = [run.result() for run in runs]
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
-                stop_clients()
+                stop.set()
                 raise
     landed = [result for result in results if isinstance(result, Capture)]
     failed = {
@@ -100,15 +102,19 @@ def export_account(
     compacts: bool = True,
     progress: Progress | None = None,
     notice: Notice | None = None,
+    stop: Stop | None = None,
 ) -> Capture:
-    """Capture one account and land it; raises whatever made that impossible, and then nothing has changed."""
+    """Capture one account and land it; raises whatever made that impossible, and then nothing has changed.
+
+    Where several are captured side by side, `stop` ends what any of them waits for.
+    """
     # Arrow imports pandas with its first array; while the first answer is awaited, that costs nothing.
     threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()
     lake = Lake(settings.lake)
     newest = lake.newest(account.name)
     captured_at = _captured_at(settings, account, newest)
     began = time.monotonic()
-    with Client(account, settings) as client, _redacted(client):
+    with Client(account, settings, stop) as client, _redacted(client):
         try:
             reading = read_account(
                 client,
@@ -124,7 +130,7 @@ def export_account(
                 )
             raise
         refuse_clock(settings, client)
-        _refuse_forgetting(newest, reading, allow_empty=allow_empty)
+        _refuse_forgetting(lake, newest, reading, allow_empty=allow_empty)
         try:
             rows = to_rows(reading.images, reading.snapshots)
         except BadPage as error:
@@ -219,7 +225,7 @@ def refuse_clock(settings: Settings, client: Client) -> None:
         )
 
 
-def _refuse_forgetting(newest: Capture | None, reading: Reading, *, allow_empty: bool) -> None:
+def _refuse_forgetting(lake: Lake, newest: Capture | None, reading: Reading, *, allow_empty: bool) -> None:
     """Refuse an answer that would look like everything deleted at once."""
     if newest is None or allow_empty:
         return
@@ -230,9 +236,12 @@ def _refuse_forgetting(newest: Capture | None, reading: Reading, *, allow_empty:
             f"/images lists nothing, but in the capture before it listed {listed} images; "
             "if they are really gone, give --allow-empty"
         )
-    if newest.snapshots and not newest.listed_snapshots and reading.snapshots == {}:
+    if reading.snapshots != {}:
+        return
+    before = newest if newest.snapshots is not None else lake.newest(newest.account, with_snapshots=True)
+    if before is not None and before.snapshots and not before.listed_snapshots:
         raise CaptureError(
-            f"/snapshots lists nothing, but in the capture before it listed {newest.snapshots} snapshots; "
+            f"/snapshots lists nothing, but when it was last captured it listed {before.snapshots} snapshots; "
             "if they are really gone, give --allow-empty"
         )
 

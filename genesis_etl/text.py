@@ -21,6 +21,11 @@ def seen(value: object, limit: int = 80) -> str:
         return f"something of type {type(value).__name__} that is too deep or too long to show"
 
 
+def counted(number: int, word: str) -> str:
+    """Return `1 capture`, `1,200 captures`."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 

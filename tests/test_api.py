@@ -16,6 +16,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -23,9 +24,10 @@ from typing import Any
 
 import pytest
 
-from genesis_etl.api import Client
-from genesis_etl.errors import ApiUnavailable, AuthError, BadPage, CollectionRefused, GenesisEtlError
+from genesis_etl.api import Client, Stop
+from genesis_etl.errors import ApiUnavailable, AuthError, BadPage, CollectionRefused, ExportFailed, GenesisEtlError
 from genesis_etl.export import export
+from genesis_etl.lake import Lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import files_of, listing, refused, settings_for, some_images, told
@@ -783,6 +785,40 @@ def test_an_interrupt_ends_a_capture_promptly(sandbox: Sandbox, where: str) -> N
     assert ended_at - interrupted_at[0] < 1
     assert files_of(settings.lake) == before
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("page")]
+
+
+def test_an_interrupt_ends_accounts_that_have_not_begun_to_ask(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that is made after the others were stopped is stopped from the start."""
+    one = settings_for(sandbox, deadline=30.0)
+    accounts = tuple(replace(one.accounts[0], name=name) for name in ("quick", "slow"))
+    sandbox.faults.append(Fault("hang", times=0))
+    before = files_of(one.lake)
+    is_over = threading.Event()
+    newest = Lake.newest
+    monkeypatch.setattr(Lake, "newest", lambda self, name: (name == "slow" and is_over.wait(30), newest(self, name))[1])
+    stop = Stop.set
+    monkeypatch.setattr(Stop, "set", lambda self: (stop(self), is_over.set())[0])
+    timer = threading.Timer(0.5, signal.pthread_kill, (threading.main_thread().ident or 0, signal.SIGINT))
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        export(replace(one, accounts=accounts))
+    assert time.monotonic() - began < 5
+    assert files_of(one.lake) == before
+
+
+@pytest.mark.parametrize("host", ["*.example.com", ".example.com"])
+def test_a_host_that_no_request_can_go_to_fails_its_account_alone(host: str) -> None:
+    """What passes for a URL and is none is told as the setting that it is, beside the capture of the other account."""
+    bad = Account("bad", f"https://{host}/compute/v1", "GENESISCLOUD_TOKEN", Secret(TOKEN))
+    said = pytest.raises(ExportFailed, match=r"the endpoint of account bad, .* mend the endpoint setting")
+    with Sandbox(rate=0) as now, said as caught:
+        one = settings_for(now, now=None)
+        export(replace(one, accounts=(bad, *one.accounts)))
+    assert len(caught.value.landed) == 1
+    assert caught.value.exit_code == 2
 
 
 def test_nothing_leaves_after_a_stop(sandbox: Sandbox) -> None:

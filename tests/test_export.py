@@ -108,6 +108,19 @@ def test_snapshots_that_are_all_gone(serve: Callable[..., Sandbox], listed: bool
     assert (capture.images, capture.snapshots) == (3, 0)
 
 
+def test_snapshots_that_went_while_they_were_not_read(serve: Callable[..., Sandbox]) -> None:
+    """A capture --without-snapshots between them does not make the guard forget how many there were."""
+    lists = Lists(listed=False)
+    sandbox = serve(collections=lists)
+    settings = settings_for(sandbox)
+    export(settings)
+    export(later(settings), without_snapshots=True)
+    lists.snapshots = []
+    lists.images = some_images(3)
+    refused(later(settings, 2), sandbox.token, 5, "/snapshots lists nothing", "2 snapshots", "--allow-empty")
+    export(later(settings, 2), allow_empty=True)
+
+
 def test_the_last_images_of_an_account_that_had_none(serve: Callable[..., Sandbox]) -> None:
     """An account that has always been empty is captured again without a word, and so are snapshots alone."""
     lists = Lists(0, 0)
