@@ -23,7 +23,7 @@ from genesis_etl import forecast as future
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import NO_CAPTURE, Contents, Lake
 from genesis_etl.text import shown
-from genesis_etl.times import end_of, parse_duration, parse_time
+from genesis_etl.times import CALENDAR, end_of, parse_duration, parse_time
 from genesis_etl.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ PERIODS: Final = ("day", "week", "month")
 _SHOWN: Final = {"day": 90, "week": 13, "month": 12}
 _LATELY: Final = timedelta(hours=24)  # what changes shows without --since
 _MOMENT: Final = timedelta(microseconds=1)
+_FIRST, _LAST = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in CALENDAR)
 _HEADER = re.compile(r"-- (title|grain|parameter|column)(?: (\w+)(?: = (\w+))?)?: (.+)")
 _PARAMETER = re.compile(r"\$(\w+)")
 _VARIANT: Final = "."
@@ -92,10 +93,14 @@ def report_names() -> list[str]:
 @cache
 def find_report(name: str) -> Report:
     """Return a report by its name; ReportError names those that there are."""
-    path = files("genesis_etl").joinpath("sql", "reports", f"{name.replace('-', '_')}.sql")
-    if name.split(_VARIANT)[0] not in report_names() or not path.is_file():
+    if name not in report_names():
         raise ReportError(f"no report {shown(name)!r}; there are {', '.join(report_names())}")
-    return _parsed(name, path.read_text(encoding="utf-8"))
+    return _parsed(name, _sql(name))
+
+
+def _sql(name: str) -> str:
+    path = files("genesis_etl").joinpath("sql", "reports", f"{name.replace('-', '_')}.sql")
+    return path.read_text(encoding="utf-8")
 
 
 def describe(name: str) -> pa.Table:
@@ -209,7 +214,7 @@ class OpenLake:
 
             rows = select(report.sql)
             if "matrix" in given:
-                return _matrix(select(find_report(f"{name}.matrix").sql), rows)
+                return _matrix(select(_sql(f"{name}.matrix")), rows)
             if "forecast" in given:
                 return future.append_forecast(rows, values["by"], values["forecast"], self._price)
             return rows
@@ -298,7 +303,8 @@ def _needed(
 
     A capture lost before it is like one never made: the next one tells what changed.
     """
-    since, until, by = (values.get(name) for name in ("since", "until", "by"))
+    since, until, latest = (_known(each) for each in (values.get("since"), values.get("until"), latest))
+    by = values.get("by")
     by = "day" if report.name == "capture-health" else by
     end = None if latest is None else latest + _MOMENT
     captures = contents.captures.filter(pc.equal(contents.captures["account"], account))
@@ -319,6 +325,11 @@ def _needed(
     if since is None:
         since = _period(last, by or "day", back=_SHOWN[by or "day"] - 1)
     return (_period(since, by), end) if by is not None else (min(since, newest), end)
+
+
+def _known(moment: datetime | None) -> datetime | None:
+    """Return an instant or, where it lies further out than any capture, the end of what can be reckoned with."""
+    return None if moment is None else min(max(moment, _FIRST), _LAST)
 
 
 def _period(moment: datetime, by: str, back: int = 0) -> datetime:

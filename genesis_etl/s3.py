@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from pyarrow import fs
 
-from genesis_etl.errors import LakeError
+from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.settings import s3_endpoint
 from genesis_etl.storage import Entry
 from genesis_etl.text import shown
@@ -27,6 +28,8 @@ class S3Storage:
     def __init__(self, url: str) -> None:
         self.url = url
         self._root = url.removeprefix("s3://").rstrip("/")
+        if not self._root or self._root.startswith("/"):
+            raise SettingsError(f"{shown(url)} names no bucket; a lake there is s3://bucket/prefix")
         self._kept = tempfile.TemporaryDirectory(prefix="genesis-etl-")
         with _mapped("open", url):
             # Arrow reads the credentials and the region itself, but not the endpoint.
@@ -85,6 +88,6 @@ def _mapped(verb: str, path: str) -> Iterator[None]:
         if verb == "read":
             raise
         raise LakeError(f"cannot {verb} {shown(path, 300)}: it is gone") from None
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:
         reason = shown(" ".join(str(error).split()), 300)
         raise LakeError(f"cannot {verb} {shown(path, 300)}: {reason}; see to the bucket and the AWS settings") from None

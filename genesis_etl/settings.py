@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from genesis_etl.errors import SettingsError
 from genesis_etl.text import Redactor, seen, shown
-from genesis_etl.times import parse_duration, parse_time
+from genesis_etl.times import CALENDAR, parse_duration, parse_time
 
 DEFAULT_CONFIG: Final = Path("genesis-etl.toml")
 DEFAULT_ENDPOINT: Final = "https://api.genesiscloud.com/compute/v1"
@@ -175,12 +175,13 @@ class Settings:
                 (variable, environ.get(variable, "").strip() or None),
                 (f"{name} in {path}", toml.get(name)),
             ):
-                if raw is not None:
+                # What the file says has to be right even where it does not count.
+                if raw is not None and (name not in values or source != variable):
                     try:
-                        values[name] = read(raw) if source == variable else _typed(read, raw)
+                        value = read(raw) if source == variable else _typed(read, raw)
                     except ValueError as error:
                         raise SettingsError(f"{source}: {error}") from None
-                    break
+                    values.setdefault(name, value)
         endpoint = values.pop("endpoint", DEFAULT_ENDPOINT)
         return cls(accounts=_accounts(toml, path, endpoint, environ), thresholds=_thresholds(toml, path), **values)
 
@@ -196,9 +197,21 @@ class Settings:
 
 
 def s3_endpoint(environ: Mapping[str, str] | None = None) -> str | None:
-    """Return the object store's URL where the environment names another than AWS."""
+    """Return the object store's URL where the environment names another than AWS; SettingsError if it is none."""
     environ = os.environ if environ is None else environ
-    return environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None
+    for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        text = environ.get(variable, "").strip()
+        if not text:
+            continue
+        try:
+            url = urlsplit(text)
+            is_url = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        except ValueError:
+            is_url = False
+        if not is_url:
+            raise SettingsError(f"{variable}: not the URL of an object store; it looks like https://s3.example.com")
+        return text
+    return None
 
 
 def _is_loopback(host: str) -> bool:
@@ -234,6 +247,10 @@ def _endpoint(raw: object) -> str:
         raise ValueError(f"{shown(url.scheme, 20)}:// is not https://; it looks like {DEFAULT_ENDPOINT}")
     if not host or any(c.isspace() or not c.isprintable() for c in text):
         raise ValueError("a URL without a host or with blanks in it; it looks like " + DEFAULT_ENDPOINT)
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError("a URL with a host that cannot be one; it looks like " + DEFAULT_ENDPOINT) from None
     if url.scheme == "http" and not _is_loopback(host):
         raise ValueError(f"http would show the token to everyone on the way to {shown(host)}; use https")
     return text
@@ -289,7 +306,10 @@ def _auth(raw: object) -> str:
 
 
 def _now(raw: object) -> datetime:
-    return parse_time(raw.isoformat() if isinstance(raw, date) else _text(raw))
+    moment = parse_time(raw.isoformat() if isinstance(raw, date) else _text(raw))
+    if not CALENDAR[0] <= moment.date() < CALENDAR[1]:
+        raise ValueError(f"expected a time from {CALENDAR[0]} on and before {CALENDAR[1]}, got {seen(raw)}")
+    return moment
 
 
 def _duration(raw: object) -> timedelta:

@@ -19,7 +19,8 @@ from genesis_etl.errors import ReportError
 from genesis_etl.lake import Contents
 from genesis_etl.table import IMAGES
 from genesis_etl.text import shown
-from genesis_etl.warehouse import CALENDAR, VIEWS, view_sql
+from genesis_etl.times import CALENDAR
+from genesis_etl.warehouse import VIEWS, view_sql
 
 try:
     import sqlglot

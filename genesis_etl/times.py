@@ -8,9 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _STAMP = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?[0-5]\d)?)?",
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?(?:Z|[+-]\d\d(?::?[0-5]\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
+# The days that reports know; no capture lies outside them.
+CALENDAR = (date(1970, 1, 1), date(2100, 1, 1))
 _LONGEST = timedelta(days=36_525)
 _DATE_LENGTH = len("2026-11-23")
 

@@ -22,11 +22,11 @@ from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import Contents
 from genesis_etl.table import IMAGES
 from genesis_etl.text import shown
+from genesis_etl.times import CALENDAR
 
 # In the order in which they are built; the first is a table, for all others start from it.
 VIEWS: Final = ("lake_captures", "lake_rows", "lake_runs", "captures", "images", "image_regions", "image_history")
 _EPOCH: Final = date(1970, 1, 1)
-CALENDAR: Final = (_EPOCH, date(2100, 1, 1))
 _GAP: Final = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _OPTIONS: Final = r"\((?:\s*(?:analyze|format)\b[a-z_ ]*,?)+\)"
 _EXPLAIN = re.compile(rf"{_GAP}explain\b{_GAP}(analyze\b)?{_GAP}({_OPTIONS})?", re.IGNORECASE | re.DOTALL)

@@ -337,6 +337,27 @@ def test_old_damage_is_out_of_the_default_range() -> None:
                 open_lake("lake").report("snapshot-growth", by=by)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("snapshot-growth", {"by": "month", "until": "0001-06-01"}),
+        ("snapshot-growth", {"until": "0001-01-15"}),
+        ("snapshot-growth", {"by": "week", "since": "0001-01-03"}),
+        ("snapshot-growth", {"by": "month", "since": "9999-12-31"}),
+        ("region-coverage", {"as_of": "9999-12-31T23:59:59.999999"}),
+        ("changes", {"until": "0001-01-01T05:00"}),
+    ],
+)
+def test_damage_and_the_ends_of_time(name: str, options: dict[str, Any]) -> None:
+    """Which captures a report needs is reckoned for any date that can be written."""
+    captures = land_all(Lake("lake"), {"2026-11-19": rows("a"), "2026-11-20": rows("a")})
+    plain = open_lake("lake")
+    asked = plain.report_rows(name, **options) if "as_of" not in options else None
+    damage_cut(file_of("images", captures[1]))
+    with contextlib.suppress(LakeError):
+        assert open_lake("lake").report_rows(name, **options) == asked
+
+
 def test_a_commit_of_another_account_or_of_nonsense_is_damage() -> None:
     """A commit in another account's folder, or a whole file that is no commit, is refused by name."""
     landed = land(Lake("lake"), at("2026-11-01"), rows("a"))

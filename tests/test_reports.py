@@ -901,7 +901,7 @@ def test_headers_declare_what_the_reports_take_and_give() -> None:
         ("snapshot-growth", {"matrix": True}, "has no --matrix"),
         ("region-coverage", {"by": "day"}, "region-coverage has no --by; it has --account"),
         ("snapshot-growth", {"price": 3}, "has no --price"),
-        ("region-coverage.nothing", {}, "no report 'region-coverage.nothing'"),
+        ("region-coverage.matrix", {}, "no report 'region-coverage.matrix'"),
         (
             "changes",
             {"by": "day"},

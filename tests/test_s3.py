@@ -19,7 +19,7 @@ from pyarrow import fs
 
 from genesis_etl import open_lake
 from genesis_etl.compact import compact
-from genesis_etl.errors import LakeError
+from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.forget import forget
 from genesis_etl.lake import Lake
 from genesis_etl.s3 import S3Storage
@@ -276,6 +276,13 @@ def test_forgetting_removes_each_commit_before_its_file(url: str, monkeypatch: p
     )
     assert [each["captured_at"] for each in observed(url)] == [at("2026-11-03 12:00")] * 2
     assert not has_failed(verify(url))
+
+
+@pytest.mark.parametrize("lake", ["s3://", "s3:///x"])
+def test_a_lake_without_a_bucket_is_refused(lake: str) -> None:
+    """The name of a bucket is part of a lake's URL."""
+    with pytest.raises(SettingsError, match="names no bucket; a lake there is s3://bucket/prefix"):
+        Lake(lake)
 
 
 def test_a_store_that_is_not_there_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

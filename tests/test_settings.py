@@ -114,6 +114,14 @@ def test_option_beats_environment_beats_toml_beats_default(name: str) -> None:
     assert value(Settings.load(environ=environ, **{name: option}), name) == of_option
 
 
+def test_what_the_file_says_is_right_even_where_it_does_not_count() -> None:
+    """A wrong value in the toml is told at once, not on the day on which the variable before it is gone."""
+    toml('rate = "10"')
+    for options in ({}, {"rate": 5}):
+        with pytest.raises(SettingsError, match=r"rate in genesis-etl\.toml: expected a number"):
+            Settings.load(environ={"GENESIS_ETL_RATE": "5"}, **options)
+
+
 def test_a_token_in_a_prefect_block_is_named_but_not_read() -> None:
     """`token_block` is a source of its own: the name is kept, and a command says that only flows read it."""
     toml('[accounts.shop]\ntoken_block = "genesis-token-shop"')
@@ -194,6 +202,8 @@ def test_the_examples_values_are_the_defaults() -> None:
         ("endpoint", "file:///etc/passwd", "file:// is not https://"),
         ("endpoint", "https://", "looks like"),
         ("endpoint", "https:///compute", "without a host"),
+        ("endpoint", "https://a..example.com", "a host that cannot be one"),
+        ("endpoint", f"https://{'a' * 64}.example.com", "a host that cannot be one"),
         ("endpoint", f"https://user:{TOKEN}@api.example.com", "user or password"),
         ("endpoint", f"https://{TOKEN}@api.example.com", "user or password"),
         ("endpoint", f"user:{TOKEN}@api.example.com", "user or password"),
@@ -222,6 +232,8 @@ def test_the_examples_values_are_the_defaults() -> None:
         ("price_gib_month", "-0.01", "from 0"),
         ("price_gib_month", "0,05", "expected a number"),
         ("now", "today", "is not a time"),
+        ("now", "0900-01-01", "expected a time from 1970-01-01 on"),
+        ("now", "9999-12-31T23:59:59.999999", "and before 2100-01-01"),
         ("deadline", "0", "from 0.01"),
         ("attempts", "2.5", "a whole number"),
         ("attempts", "0", "from 1 to 10"),
@@ -437,4 +449,12 @@ def test_the_object_store_is_the_environments() -> None:
     """Another object store than AWS is named as AWS's own tools name it."""
     assert s3_endpoint({}) is None
     assert s3_endpoint({"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}) == "http://127.0.0.1:9000"
-    assert s3_endpoint({"AWS_ENDPOINT_URL": "a", "AWS_ENDPOINT_URL_S3": "b"}) == "b"
+    both = {"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_S3": "https://b.example:9000"}
+    assert s3_endpoint(both) == "https://b.example:9000"
+
+
+@pytest.mark.parametrize("text", ["nonsense", "ftp://x", "http://[::1", "https://", "http://x:99999"])
+def test_an_object_store_that_is_no_url_is_refused(text: str) -> None:
+    """Else its credentials would be sent to AWS."""
+    with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL: not the URL of an object store"):
+        s3_endpoint({"AWS_ENDPOINT_URL": text})

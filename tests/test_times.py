@@ -47,6 +47,8 @@ def test_other_durations_are_refused(text: str) -> None:
         ("2026-11-23T16:30:00Z", datetime(2026, 11, 23, 16, 30, tzinfo=UTC)),
         ("2026-11-23t16:30:00z", datetime(2026, 11, 23, 16, 30, tzinfo=UTC)),
         ("2026-11-23T16:30:00+01:00", datetime(2026, 11, 23, 15, 30, tzinfo=UTC)),
+        ("2026-11-23T16", datetime(2026, 11, 23, 16, tzinfo=UTC)),
+        ("2026-11-23T16:30:00+02", datetime(2026, 11, 23, 14, 30, tzinfo=UTC)),
         ("2026-11-23T16:30:00-0930", datetime(2026, 11, 24, 2, 0, tzinfo=UTC)),
         ("2026-11-23T16:30:00.1Z", datetime(2026, 11, 23, 16, 30, 0, 100_000, tzinfo=UTC)),
         ("2026-11-23T16:30:00,954Z", datetime(2026, 11, 23, 16, 30, 0, 954_000, tzinfo=UTC)),
