@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from genesis_etl.errors import LakeError
 from genesis_etl.storage import TEMPORARY, Entry, open_storage
-from genesis_etl.table import CAPTURES, IMAGES, ROW, NewerSchema, upgraded
+from genesis_etl.table import CAPTURES, IMAGES, ROW, NewerSchema, schema_version, upgraded
 from genesis_etl.text import shown
 from genesis_etl.times import format_time
 
@@ -140,7 +140,9 @@ class Lake:
     def __init__(self, url: str) -> None:
         self.url = url
         self._storage = open_storage(url)
+        # Files never change, so what was read once need not be read again.
         self._whole: dict[tuple[str, str], str] = {}
+        self._parsed: dict[str, Commit] = {}
 
     def land(self, rows: pa.Table, *, account: str, captured_at: datetime, **evidence: Any) -> Capture:
         """Write the rows of one capture (columns of `ROW`), then its commit; return the capture.
@@ -196,17 +198,18 @@ class Lake:
             raise
         return [Capture(**row) for row in table.to_pylist()]
 
-    def newest(self, account: str) -> Capture | None:
+    def newest(self, account: str, *, with_snapshots: bool = False) -> Capture | None:
         """Return the account's newest capture, None before the first; LakeError where damage may hide a newer one.
 
-        Stems sort by time and none holds a capture later than itself, so the last ones tell.
+        With `with_snapshots`, the newest that could read /snapshots. Stems sort by time and none holds a capture
+        later than itself, so the last ones tell.
         """
         newest: dict[str, Any] | None = None
         for entry in sorted(self._commit_entries(account), key=_stem, reverse=True):
             if newest is not None and time_of_stem(entry.path) < newest["captured_at"]:
                 break
             try:
-                captures = parse_commit(entry.path, self._storage.read(entry.path)).captures
+                captures = self._commit(entry.path).captures
             except FileNotFoundError:
                 continue  # folded and swept since it was listed
             except NewerSchema as error:
@@ -215,6 +218,10 @@ class Lake:
                 raise LakeError(
                     f"{entry.path}: {error}; restore the file or remove it, `genesis-etl verify` tells more"
                 ) from None
+            if with_snapshots:
+                captures = captures.filter(pc.is_valid(captures["snapshots"]))
+            if not len(captures):
+                continue
             order = pc.sort_indices(captures, [("captured_at", "descending"), ("capture_id", "descending")])
             row = captures.slice(order[0].as_py(), 1).to_pylist()[0]
             if newest is None or _order(row) > _order(newest):
@@ -230,7 +237,7 @@ class Lake:
                 break
             if is_fold(entry.path):
                 with contextlib.suppress(FileNotFoundError, ValueError):
-                    raw -= set(parse_commit(entry.path, self._storage.read(entry.path)).capture_ids)
+                    raw -= set(self._commit(entry.path).capture_ids)
         return len(raw)
 
     def accounts(self) -> list[str]:
@@ -256,7 +263,7 @@ class Lake:
         is_gone = False
         for entry in self._commit_entries(account):
             try:
-                commits.append(parse_commit(entry.path, self._storage.read(entry.path)))
+                commits.append(self._commit(entry.path))
             except FileNotFoundError:
                 is_gone = True  # folded and swept since it was listed
             except (ValueError, LakeError) as error:
@@ -295,7 +302,7 @@ class Lake:
         paths_seen = frozenset(commit.path for commit in commits) | {bad.path for bad in damage}
         claimed: set[tuple[str, str]] = set()
         tables: list[pa.Table] = []
-        suspects: list[tuple[Commit, str]] = []
+        suspects: list[tuple[Commit, str, bool]] = []
         for commit in reversed(commits):
             ids = commit.capture_ids
             mine = [(commit.account, id) not in claimed for id in ids]
@@ -305,27 +312,33 @@ class Lake:
                 path = self._opened(commit)
             except FileNotFoundError:
                 is_gone = True
-                suspects.append((commit, f"the images file {commit.file} is missing"))
+                suspects.append((commit, f"the images file {commit.file} is missing", False))
                 continue
             except (ValueError, LakeError) as error:
-                suspects.append((commit, str(error)))
+                suspects.append((commit, str(error), isinstance(error, NewerSchema)))
                 continue
             claimed.update((commit.account, id) for id in ids)
             table = commit.captures if all(mine) else commit.captures.filter(pa.array(mine))
             paths = pa.array([path], pa.string()).take(pa.array([0] * len(table), pa.int64()))
             tables.append(table.append_column("path", paths))
-        for commit, reason in suspects:
+        for commit, reason, is_newer in suspects:
             times = [
                 at
                 for id, at in zip(commit.capture_ids, commit.captures["captured_at"].to_pylist(), strict=True)
                 if (commit.account, id) not in claimed
             ]
             if times:
-                damage.append(Damage(commit.account, commit.path, reason, min(times), max(times)))
+                damage.append(Damage(commit.account, commit.path, reason, min(times), max(times), is_newer))
         damage = [bad for bad in damage if not _is_claimed(bad, claimed)]
         empty = CAPTURES.append(pa.field("path", pa.string())).empty_table()
         captures = pa.concat_tables([empty, *tables], promote_options="permissive")
         return Contents(captures, tuple(damage), paths_seen), is_gone
+
+    def _commit(self, path: str) -> Commit:
+        """Return a listed commit; raises as `parse_commit`, FileNotFoundError where it is gone."""
+        if path not in self._parsed:
+            self._parsed[path] = parse_commit(path, self._storage.read(path))
+        return self._parsed[path]
 
     def _opened(self, commit: Commit) -> str:
         """Return a local path of the commit's images file after checking its sha256 (once, for files never change)."""
@@ -334,6 +347,7 @@ class Lake:
             data = self._storage.read(commit.file)
             if hashlib.sha256(data).hexdigest() != commit.sha256:
                 raise ValueError(f"the images file {commit.file} is damaged, its sha256 is another")
+            schema_version(pq.read_schema(pa.BufferReader(data)))
             self._whole[key] = self._storage.local(commit.file, data)
         return self._whole[key]
 

@@ -113,17 +113,22 @@ class NewerSchema(ValueError):
     """A file that a later version of genesis-etl wrote."""
 
 
+def schema_version(schema: pa.Schema) -> int:
+    """Return the version of our schema that a file was written with; NewerSchema if it is later than ours."""
+    version = int((schema.metadata or {}).get(b"genesis_etl.schema_version", b"1"))
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"written with schema version {version}, this genesis-etl reads up to {SCHEMA_VERSION}; upgrade it"
+        )
+    return version
+
+
 def upgraded(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return a file's rows with the columns of `schema`; one that the version that wrote it did not know is null.
 
     NewerSchema for a later version's file, ValueError or KeyError for one that holds something else.
     """
-    version = int((table.schema.metadata or {}).get(b"genesis_etl.schema_version", b"1"))
-    if version > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"written with schema version {version}, this genesis-etl reads up to {SCHEMA_VERSION}; upgrade it"
-        )
-    if version < SCHEMA_VERSION:
+    if schema_version(table.schema) < SCHEMA_VERSION:
         for field in schema:
             if field.nullable and field.name not in table.column_names:
                 table = table.append_column(field, pa.nulls(len(table), field.type))

@@ -1,7 +1,7 @@
 """Reads every file of a lake against its own name, its commit and its schema, and says what is wrong.
 
 file                       account  status   detail
-captures/default           default  ok       120 captures in 120 commits, 120 images files, 482133 bytes, all whole
+captures/default           default  ok       120 captures in 120 commits, 120 images files, 482,133 bytes, all whole
 images/default/2026/2026…  default  damaged  its bytes are not those its name tells of
 """
 
@@ -22,10 +22,11 @@ from genesis_etl.errors import LakeError
 from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Commit, Lake, file_name, parse_commit, parse_rows
 from genesis_etl.storage import TEMPORARY, Entry
 from genesis_etl.table import IMAGES, NewerSchema
-from genesis_etl.text import shown
+from genesis_etl.text import counted, shown
 
 # `orphan` and `stray` are notes: no table reads such a file.
 FAILURES: Final = frozenset(("damaged", "missing", "newer"))
+_LONGEST: Final = 5_000  # characters; a path may have 4,096
 SCHEMA: Final = pa.schema([(name, pa.string()) for name in ("file", "account", "status", "detail")])
 
 
@@ -49,7 +50,9 @@ def verify(url: str) -> pa.Table:
     rows = findings.found()
     if not findings.is_anything:
         raise LakeError(NO_CAPTURE.format(url=url))
-    return pa.Table.from_pylist([row._asdict() for row in rows], schema=SCHEMA)
+    # A stranger's name may be no text at all, and no column takes that.
+    told = [row._replace(file=shown(row.file, _LONGEST), detail=shown(row.detail, _LONGEST)) for row in rows]
+    return pa.Table.from_pylist([row._asdict() for row in told], schema=SCHEMA)
 
 
 def has_failed(rows: pa.Table) -> bool:
@@ -115,7 +118,10 @@ class _Findings:
             return None
         except LakeError as error:
             return Finding(entry.path, match["account"], "damaged", str(error))
-        wrong = next(_wrong(data, match["hash"], match["account"], commits), None)
+        try:
+            wrong = next(_wrong(data, match["hash"], match["account"], commits), None)
+        except NewerSchema as error:
+            return Finding(entry.path, match["account"], "newer", str(error))
         if wrong is not None:
             return Finding(entry.path, match["account"], "damaged", wrong)
         if not commits and match["name"] not in spoilt and _age(entry) > ORPHAN_AGE.total_seconds():
@@ -132,6 +138,8 @@ class _Findings:
                 continue
             try:
                 wrong = next(_wrong(self._lake.read(path), "", commit.account, [commit]), None)
+            except NewerSchema as error:
+                yield Finding(path, commit.account, "newer", str(error))
             except LakeError as error:
                 yield Finding(path, commit.account, "damaged", str(error))
             except FileNotFoundError:
@@ -164,6 +172,8 @@ class _Findings:
         for commit in commits:
             by_account[commit.account] += [commit] if commit.file in sizes else []
         for account, mine in sorted(by_account.items()):
+            if not mine:
+                continue
             captures = len({id for commit in mine for id in commit.capture_ids})
             files = {commit.file for commit in mine}
             size = sum(sizes[file] for file in files)
@@ -171,12 +181,13 @@ class _Findings:
                 f"captures/{account}",
                 account,
                 "ok",
-                f"{captures} captures in {len(mine)} commits, {len(files)} images files, {size} bytes, all whole",
+                f"{counted(captures, 'capture')} in {counted(len(mine), 'commit')}, "
+                f"{counted(len(files), 'images file')}, {counted(size, 'byte')}, all whole",
             )
 
 
 def _wrong(data: bytes, name: str, account: str, commits: list[Commit]) -> Iterator[str]:
-    """Yield what is wrong with an images file, the gravest first."""
+    """Yield what is wrong with an images file, the gravest first; NewerSchema for one newer than its commits."""
     sha256 = hashlib.sha256(data).hexdigest()
     if not sha256.startswith(name):
         yield "its bytes are not those its name tells of"
@@ -186,7 +197,9 @@ def _wrong(data: bytes, name: str, account: str, commits: list[Commit]) -> Itera
     try:
         rows = parse_rows(data, IMAGES)
     except NewerSchema:
-        return  # its commit tells
+        if commits:
+            raise
+        return  # its commit, which cannot be read either, tells
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         yield f"it cannot be read as rows of images: {shown(str(error))}"
         return

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
@@ -24,7 +25,7 @@ from genesis_etl.compact import compact
 from genesis_etl.errors import ExportFailed, LakeError
 from genesis_etl.export import export
 from genesis_etl.forget import forget, forgettable
-from genesis_etl.lake import Lake, is_fold
+from genesis_etl.lake import Lake, capture_rows, is_fold
 from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.table import CAPTURES, IMAGES, SCHEMA_VERSION, NewerSchema, upgraded
@@ -325,6 +326,25 @@ def test_an_older_file_may_lack_nullable_columns_alone() -> None:
             upgraded(broken, IMAGES)
     with pytest.raises(NewerSchema, match="upgrade it"):
         upgraded(table.replace_schema_metadata({"genesis_etl.schema_version": str(SCHEMA_VERSION + 1)}), IMAGES)
+
+
+def test_an_images_file_newer_than_its_commit_is_refused() -> None:
+    """Each file tells its own version, whatever the one that names it says."""
+    newer = IMAGES.with_metadata({"genesis_etl.schema_version": str(SCHEMA_VERSION + 1)})
+    lake = Lake("lake")
+    (whole,) = land_all(lake, {"2026-11-01": rows("a")})
+    images = lake.rows(whole.file).replace_schema_metadata(newer.metadata)
+    lake.commit(
+        images,
+        lambda file, sha256: capture_rows([replace(whole, account="new", capture_id="x", file=file, sha256=sha256)]),
+        account="new",
+        year=2026,
+        name="20261101T000000000000Z-00000000",
+    )
+    with pytest.raises(LakeError, match=r"written with schema version 2, .* upgrade it, or ask for another --account"):
+        open_lake("lake").sql("select 1")
+    assert len(open_lake("lake").report("region-coverage", account="default"))
+    assert [row["status"] for row in verify("lake").to_pylist()] == ["ok", "newer"]
 
 
 REFUSED = "written with schema version 2, this genesis-etl reads up to 1; upgrade it"

@@ -54,13 +54,13 @@ def test_a_whole_lake_is_ok_in_a_row_per_account() -> None:
             "captures/default",
             "default",
             "ok",
-            f"4 captures in 5 commits, 5 images files, {sizes['default']} bytes, all whole",
+            f"4 captures in 5 commits, 5 images files, {sizes['default']:,} bytes, all whole",
         ),
         (
             "captures/other",
             "other",
             "ok",
-            f"1 captures in 1 commits, 1 images files, {sizes['other']} bytes, all whole",
+            f"1 capture in 1 commit, 1 images file, {sizes['other']:,} bytes, all whole",
         ),
     ]
 
@@ -155,6 +155,14 @@ def test_strays_are_notes_and_a_broken_one_says_whom_it_would_hurt() -> None:
     assert "would fail on it" in details["images/default/cut.parquet"]
     assert "would fail" not in details["images/copy.parquet"]
     assert not has_failed(verify("lake"))
+
+
+def test_a_stranger_whose_name_is_no_text_is_listed() -> None:
+    """A name that is not UTF-8 keeps neither verify nor check from their findings."""
+    filled()
+    Path(os.fsdecode(b"lake/images/\xff.parquet")).write_bytes(b"PAR1")
+    (stray,) = (each for each in verify("lake").to_pylist() if each["status"] == "stray")
+    assert stray["file"] == "images/\\udcff.parquet"
 
 
 def test_whole_files_that_contradict_each_other_are_damaged() -> None:
