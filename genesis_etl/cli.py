@@ -45,10 +45,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
     _heed_signals()
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started us
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  it stays open as long as the process
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
@@ -58,6 +58,9 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; whatever goes wrong has been said in one line by then."""
     try:
         "".join(arguments).encode("utf-8")
+    except UnicodeEncodeError:
+        return _fail("an argument is not UTF-8; write it as UTF-8", 2)
+    try:
         return cli.main(arguments, prog_name="genesis-etl", standalone_mode=False) or 0
     except BaseException as error:
         # DuckDB makes an error of its own of whatever interrupts it.
@@ -83,9 +86,7 @@ def _line_of(error: BaseException) -> tuple[str, int]:
             # The reader, `head` perhaps, has seen enough.
             _forget_stdout()
             return "", 0
-        case UnicodeEncodeError():
-            return "an argument is not UTF-8; write it as UTF-8", 2
-        case OSError():
+        case OSError(errno=int(), filename=None):  # not one of a file, so one of our streams
             _forget_stdout()
             return f"cannot write the output: {error.strerror or error}; see to where it goes", 2
         case _:  # a bug of ours is one line too, with the way to more
@@ -243,9 +244,12 @@ def _write(rows: pa.Table, form: str, longest: int = 60) -> None:
     """Put rows on stdout; on a terminal as wide as that, and with nothing in them that it would obey."""
     is_terminal = sys.stdout.isatty()
     data = render(rows, form, _width(), longest)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(escaped(data) if is_terminal else data)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(escaped(data) if is_terminal else data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # the reader has seen enough; how the command ends is not for it to say
+        _forget_stdout()
 
 
 def _sketch(growth: pa.Table) -> None:
@@ -642,7 +646,13 @@ def forget_command(account: str, before: str | None, yes: bool, lake: str | None
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="P", help="Port; 0 for a free one.")
 @click.option("--images", type=click.IntRange(0, 100_000), metavar="N", help="Exactly this many entries.")
 @click.option("--seed", type=int, default=1, show_default=True, metavar="S", help="Another seed, another account.")
-@click.option("--generation", type=click.Choice(["seed", "middle", "newest"]), default="newest", show_default=True)
+@click.option(
+    "--generation",
+    type=click.Choice(["seed", "middle", "newest"]),
+    default="newest",
+    show_default=True,
+    help="Of the API: the fields and types that it had then.",
+)
 @click.option(
     "--rate",
     type=click.FloatRange(0),
@@ -712,7 +722,4 @@ def demo_command(days: int, lake: str) -> None:
         click.echo(f"\n{find_report(name).title}\n")
         _write(opened.report_rows(name, **options), "table")
     click.echo("\n".join(["", "try next:", *(f"  {line}" for line in demo_room.next_commands(lake))]))
-    try:
-        click.echo(f"and look at the page: {shown(str(demo_room.write_page(lake)), 300)}")
-    except OSError as error:
-        raise SettingsError(f"cannot write the page beside {shown(lake, 300)}: {error.strerror}") from None
+    click.echo(f"and look at the page: {shown(str(demo_room.write_page(lake)), 300)}")

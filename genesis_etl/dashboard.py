@@ -79,7 +79,7 @@ def write_page(settings: Settings) -> Path:
     lake = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month)
     page = make_page(lake, currency=settings.currency)
     path = Path(settings.page)
-    target = path.resolve()  # a link stays a link
+    target = Path(os.path.realpath(path))  # a link stays a link
     is_file = path.is_file() or not path.exists()
     # Whoever fetches the page meanwhile gets the old one or the new one; a device is written as it is.
     part = target.with_name(f".{target.name}.{os.getpid()}.tmp") if is_file else path

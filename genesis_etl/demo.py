@@ -16,6 +16,7 @@ from genesis_etl.export import export
 from genesis_etl.lake import Lake
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings
+from genesis_etl.text import shown
 
 LAKE: Final = "data/lake-demo"
 # No other sandbox serves this path, so a demo's lake can be told from every other.
@@ -50,18 +51,26 @@ def demo_settings(sandbox: Sandbox, lake: str, now: datetime | None = None) -> S
 
 
 def captured_days(url: str) -> set[date]:
-    """Return the days that a demo's lake has captures of; SettingsError if it holds captures of another API."""
-    captures = Lake(url).contents().captures
-    for endpoint in sorted(set(captures["endpoint"].to_pylist())):
+    """Return the days that a demo's lake has captures of.
+
+    SettingsError if it holds captures of another API, LakeError if something in it cannot be read.
+    """
+    lake = Lake(url)
+    commits, _ = lake.commits()
+    for endpoint in sorted({each for commit in commits for each in commit.captures["endpoint"].to_pylist()}):
         if urlsplit(endpoint).path != PATH:
             raise SettingsError(f"{url} holds captures of {endpoint}; give the demo a lake of its own with --lake")
-    return {at.astimezone(UTC).date() for at in captures["captured_at"].to_pylist()}
+    contents = lake.contents()
+    contents.refuse_damage()
+    return {at.astimezone(UTC).date() for at in contents.captures["captured_at"].to_pylist()}
 
 
 def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = None) -> DemoResult:
     """Capture the last `days` finished days, each at noon, but for those that the lake has already."""
     if not url.strip():
         raise SettingsError("--lake is empty; name a folder for the demo's lake")
+    if "://" in url:
+        raise SettingsError(f"--lake {shown(url)}: the demo's lake is a folder, with its page beside it")
     today = datetime.now(UTC).date()
     done = captured_days(url)
     wanted = [today - timedelta(days=back) for back in range(days, 0, -1)]

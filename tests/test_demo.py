@@ -83,6 +83,14 @@ def test_a_lake_without_a_name_is_refused(url: str) -> None:
     assert os.listdir() == []
 
 
+@pytest.mark.parametrize("lake", ["s3://bucket/demo", "file:///demo"])
+def test_the_demo_wants_a_folder(lake: str) -> None:
+    """The page lies beside the lake, so anything else is refused before the first capture."""
+    ended = run_demo("--days", "1", "--lake", lake)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"error: --lake {lake}: the demo's lake is a folder, with its page beside it\n"
+
+
 def test_a_real_lake_is_left_alone(serve: Callable[..., Sandbox]) -> None:
     """A lake with captures of another endpoint is refused, untouched, with 2 and the way out."""
     sandbox = serve()
@@ -93,6 +101,19 @@ def test_a_real_lake_is_left_alone(serve: Callable[..., Sandbox]) -> None:
     assert ended.stderr == (
         f"error: real holds captures of {sandbox.endpoint}; give the demo a lake of its own with --lake\n"
     )
+    assert files_of("real") == before
+
+
+@pytest.mark.parametrize("dataset", ["images", "captures"])
+def test_a_real_lake_that_is_damaged_is_left_alone(serve: Callable[..., Sandbox], dataset: str) -> None:
+    """What cannot be read may be another API's, so nothing is added to it."""
+    sandbox = serve()
+    export(settings_for(sandbox, "real"))
+    (file,) = Path("real", dataset).rglob("*.parquet")
+    file.write_bytes(b"")
+    before = files_of("real")
+    ended = run_demo("--days", "1", "--lake", "real")
+    assert ended.returncode == (2 if dataset == "images" else 6)
     assert files_of("real") == before
 
 

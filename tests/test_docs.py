@@ -91,17 +91,20 @@ def test_every_sql_file_has_its_header(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert re.search(r"^-- grain: one row per .+", text, re.MULTILINE)
     if path.parent.name == "reports":
-        report = find_report(path.stem.replace("_", "-"))
-        assert report.title
-        assert set(report.parameters) == set(re.findall(r"\$(\w+)", text))
+        assert re.match(r"-- title: .+", text)
+        assert set(re.findall(r"^-- parameter (\w+)", text, re.MULTILINE)) == set(re.findall(r"\$(\w+)", text))
     else:
         assert text.startswith(f"-- {path.stem}: ")
 
 
 def test_reports_have_one_name_everywhere() -> None:
-    """`snapshot-growth` lies in `snapshot_growth.sql`, and so every other."""
-    stems = {path.stem for path in (ROOT / "genesis_etl" / "sql" / "reports").glob("*.sql") if "." not in path.stem}
+    """`snapshot-growth` is the same word in SQL, golden results and README, and so every other."""
+    stems = {path.stem for path in (ROOT / "tests" / "golden").glob("*.csv") if "." not in path.stem}
     assert {name.replace("-", "_") for name in report_names()} == stems
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in report_names():
+        assert f"genesis-etl report {name} --lake" in readme
+        assert find_report(name).title in readme
 
 
 UNITS = re.findall(r"```ini\n(.*?)```", (ROOT / "docs" / "operations.md").read_text(encoding="utf-8"), re.DOTALL)

@@ -183,7 +183,14 @@ def _read(text: str, name: str, value: str, known: dict[str, Any]) -> Any:
     value = unquote(value)
     default = known[name]
     try:
-        if name in ("value", "index", "headers"):
+        if name == "headers":
+            headers = json.loads(value)
+            if not isinstance(headers, dict) or not all(isinstance(each, str) for each in headers.values()):
+                raise ValueError
+            return headers
+        if name == "index":
+            return int(value)
+        if name == "value":
             return json.loads(value)
         if isinstance(default, bool):
             return {"true": True, "false": False}[value]
