@@ -6,6 +6,7 @@ python flows/demo.py [LAKE]
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from datetime import UTC, datetime
 
@@ -39,7 +40,8 @@ def main() -> None:
     opened = open_lake(lake)
     for name, options in REPORTS:
         print(f"\n{find_report(name).title}\n")
-        print(render(opened.report_rows(name, **options), "table").decode(), end="")
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(render(opened.report_rows(name, **options), "table", width).decode(), end="")
     print("\ntry next:")
     for command in next_commands(lake):
         print(f"  .venv/bin/{command}")

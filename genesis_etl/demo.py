@@ -24,7 +24,7 @@ PATH: Final = "/demo/compute/v1"
 SEED: Final = 1
 REPORTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("snapshot-growth", {"by": "week"}),
-    ("region-coverage", {}),
+    ("region-coverage", {"type": "cloud-image"}),
 )
 _NOON: Final = time(12, tzinfo=UTC)
 
@@ -97,6 +97,6 @@ def next_commands(url: str) -> list[str]:
     lake = f"--lake {shlex.quote(url)}"
     return [
         f"genesis-etl report snapshot-growth {lake} --per-region --by month",
-        f"genesis-etl report region-coverage {lake} --matrix",
+        f"genesis-etl report region-coverage {lake} --type cloud-image --matrix",
         f'genesis-etl sql {lake} "select type, count(distinct image_id) as images from images group by all"',
     ]

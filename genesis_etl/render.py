@@ -26,6 +26,13 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _LONGEST: Final = 60
 _NARROWEST: Final = 20
 _WIDEST: Final = 100  # what eyes can follow
+_SHORTENED: Final = 24  # texts that are longer than this make room before a column goes
+_SAME: Final = ("account", "type")  # say little where all rows have one
+# What people can do without first, where a table is too wide for their terminal.
+_LEAST: Final = (
+    *("sha256", "file", "endpoint", "etl_version", "finished_at", "capture_id", "previous_captured_at"),
+    *("source_instance_id", "source_snapshot_id", "extra", "versions", "updated_at", "image_id"),
+)
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _MARKDOWN: Final = str.maketrans({c: f"&#{ord(c)};" for c in "\\<>&`*[]~"} | {"|": "\\|"})
 # Within a word an underscore is only that.
@@ -38,7 +45,8 @@ _EXPLAIN: Final = ["explain_key", "explain_value"]
 def render(rows: pa.Table, form: str, width: int | None = None, longest: int = _LONGEST) -> bytes:
     """Return the rows in one of `FORMATS`; text forms end with a line break.
 
-    `width` is the number of characters a table may take; columns that do not fit are left out and named.
+    `width` is the number of characters a table may take; columns that do not fit are left out and named: first those
+    that say nothing, then ids and evidence, then from the right.
     A table shortens texts of more than `longest` characters. ReportError where the form cannot hold the values.
     """
     return FORMATS[form](rows, width, longest)
@@ -160,15 +168,13 @@ def _table(rows: pa.Table, width: int | None, longest: int) -> bytes:
     cells = [[_cell(value, longest) for value in row] for row in _tuples(rows)]
     names = [shown(name, _LONGEST) for name in rows.column_names]
     widths = [max([cell_len(name), *(cell_len(row[index]) for row in cells)]) for index, name in enumerate(names)]
-    shown_columns = len(names)
-    while width and shown_columns > 1 and sum(widths[:shown_columns]) + 2 * (shown_columns - 1) > width:
-        shown_columns -= 1
-    if width and shown_columns == 1:
-        widths[0] = min(widths[0], max(width, 1))
+    kept = list(range(len(names)))
+    if width is not None:
+        kept, widths = _fitting(rows, widths, max(width, 1))
 
     def line(texts: list[str]) -> str:
         parts = []
-        for text, size, is_right in list(zip(texts, widths, right, strict=True))[:shown_columns]:
+        for text, size, is_right in ((texts[index], widths[index], right[index]) for index in kept):
             fitting = text if cell_len(text) <= size else set_cell_size(text, size - 1) + "…"
             space = " " * (size - cell_len(fitting))
             parts.append(space + fitting if is_right else fitting + space)
@@ -176,10 +182,35 @@ def _table(rows: pa.Table, width: int | None, longest: int) -> bytes:
 
     rule = ["─" * size for size in widths]
     lines = [line(names), line(rule), *map(line, cells)]
-    if width and shown_columns < len(names):
-        note = f"(not shown for want of width: {', '.join(names[shown_columns:])})"
-        lines += textwrap.wrap(note, max(width, 1))
+    if width is not None and len(kept) < len(names):
+        left_out = [name for index, name in enumerate(names) if index not in kept]
+        lines += textwrap.wrap(f"(not shown for want of width: {', '.join(left_out)})", max(width, 1))
     return ("\n".join(lines) + "\n").encode("utf-8")
+
+
+def _fitting(rows: pa.Table, widths: list[int], width: int) -> tuple[list[int], list[int]]:
+    """Return which columns a table of this width shows, and how wide each of them is."""
+    names, columns = rows.column_names, rows.columns
+    empty = [index for index, column in enumerate(columns) if column.null_count == len(rows)]
+    same = [names.index(name) for name in _SAME if name in names and len(columns[names.index(name)].unique()) == 1]
+    least = [names.index(name) for name in _LEAST if name in names]
+    kept, widths = list(range(len(names))), list(widths)
+
+    def excess() -> int:
+        return sum(widths[index] for index in kept) + 2 * (len(kept) - 1) - width
+
+    def leave_out(indices: list[int]) -> None:
+        for index in indices:
+            if excess() > 0 and len(kept) > 1 and index in kept:
+                kept.remove(index)
+
+    leave_out([*(empty if len(rows) else []), *same, *least])
+    texts = [index for index in kept if pa.types.is_string(columns[index].type)]
+    for index in sorted(texts, key=lambda index: -widths[index]):
+        widths[index] = max(min(_SHORTENED, widths[index]), widths[index] - max(excess(), 0))
+    leave_out(list(reversed(kept)))
+    widths[kept[0]] = min(widths[kept[0]], width)
+    return kept, widths
 
 
 FORMATS: Final[dict[str, Callable[[pa.Table, int | None, int], bytes]]] = {

@@ -282,6 +282,27 @@ def test_a_table_keeps_to_the_width_of_the_terminal(width: int, rows: list[tuple
         assert f"(not shown for want of width: {', '.join('abcd'[len(header) :])})" in text
 
 
+def test_what_tells_least_makes_room_first() -> None:
+    """Columns without a value go first, then what all rows share, then ids; long texts are cut before names go."""
+    columns = {
+        "account": ["default"] * 2,
+        "image_id": ["6e26bc12-10a6-4f2d-a381-ba7047b06347"] * 2,
+        "name": ["n" * 50, "m"],
+        "type": ["snapshot", "base-os"],
+        "cost_month": pa.nulls(2, pa.float64()),
+        "region": ["NORD-NO-KRS-1"] * 2,
+    }
+    rows = pa.table(columns)
+    heads = {width: render(rows, "table", width).decode().split("\n")[0].split() for width in (134, 125, 115, 100, 60)}
+    assert heads[134] == list(columns)
+    assert heads[125] == ["account", "image_id", "name", "type", "region"]
+    assert heads[115] == ["image_id", "name", "type", "region"]
+    assert heads[100] == heads[60] == ["name", "type", "region"]
+    assert "n" * 34 + "…  snapshot" in render(rows, "table", 60).decode()
+    note = "(not shown for want of width: account, image_id, cost_month)"
+    assert render(rows, "table", 100).decode().rstrip().endswith(note)
+
+
 def test_without_a_terminal_a_table_is_whole() -> None:
     """A pipe or a file gets every column."""
     rows = pa.table({f"column {index}": ["x" * 60] for index in range(9)})
