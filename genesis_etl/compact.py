@@ -135,7 +135,7 @@ def _fold(lake: Lake, account: str, year: int, contents: Contents, end: datetime
     files = Counter(captures["file"].to_pylist())
     if len(files) < 2:
         return 0
-    warehouse = Warehouse(Contents(captures, (), frozenset()))
+    warehouse = Warehouse(Contents(captures))
     try:
         runs = warehouse.select(_RUNS).cast(IMAGES)
     finally:

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genesis_etl.errors import LakeError
-from genesis_etl.storage import TEMPORARY, Entry, open_storage
+from genesis_etl.storage import TEMPORARY, Entry, Storage, open_storage
 from genesis_etl.table import CAPTURES, IMAGES, ROW, NewerSchema, schema_version, upgraded
 from genesis_etl.text import shown
 from genesis_etl.times import format_time
@@ -35,6 +35,11 @@ NO_CAPTURE: Final = "no capture yet in {url}; run `genesis-etl export`"
 # The columns of the table `captures`; the file knows one more.
 CAPTURE_COLUMNS: Final = [name for name in CAPTURES.names if name != "listed_snapshots"]
 ORPHAN_AGE: Final = timedelta(hours=1)
+_LISTINGS: Final = 5
+_MOVING: Final = (
+    f"{{url}}: in {_LISTINGS} listings, commits went before they could be read; try again when no compaction with a "
+    "short --grace runs beside"
+)
 
 _ACCOUNT: Final = "[a-z0-9-]{1,63}"
 _PATH = re.compile(
@@ -108,12 +113,13 @@ class Contents:
     """What a lake holds at one moment.
 
     `captures` has one row per capture: the columns of `CAPTURES` and `path`, where its images file can be
-    opened on this machine. `damage` is what a query that needs it has to refuse.
+    opened on this machine as long as `storage` is there. `damage` is what a query that needs it has to refuse.
     """
 
     captures: pa.Table
-    damage: tuple[Damage, ...]
-    commit_paths: frozenset[str]
+    damage: tuple[Damage, ...] = ()
+    commit_paths: frozenset[str] = frozenset()
+    storage: Storage | None = None
 
     def refuse_damage(
         self, account: str | None = None, since: datetime | None = None, end: datetime | None = None
@@ -152,9 +158,8 @@ class Lake:
         self._sweep_temporary(account)
         captured_at = captured_at.astimezone(UTC)
         capture_id = f"{stem_time(captured_at)}-{os.urandom(4).hex()}"
-        stamps = pa.array([captured_at], IMAGES.field("first_seen").type)
-        stamps = stamps.take(pa.array([0] * len(rows), pa.int64()))
-        names = pa.array([account], pa.string()).take(pa.array([0] * len(rows), pa.int64()))
+        stamps = pa.repeat(pa.scalar(captured_at, IMAGES.field("first_seen").type), len(rows))
+        names = pa.repeat(pa.scalar(account, pa.string()), len(rows))
         columns = [names, stamps, stamps, *(rows[name] for name in ROW.names)]
         return self.commit(
             pa.table(columns, schema=IMAGES),
@@ -204,14 +209,18 @@ class Lake:
         With `with_snapshots`, the newest that could read /snapshots. Stems sort by time and none holds a capture
         later than itself, so the last ones tell.
         """
+        for _ in range(_LISTINGS):
+            with contextlib.suppress(FileNotFoundError):  # folded and swept since it was listed
+                return self._newest(account, with_snapshots)
+        raise LakeError(_MOVING.format(url=self.url))
+
+    def _newest(self, account: str, with_snapshots: bool) -> Capture | None:
         newest: dict[str, Any] | None = None
         for entry in sorted(self._commit_entries(account), key=_stem, reverse=True):
             if newest is not None and time_of_stem(entry.path) < newest["captured_at"]:
                 break
             try:
                 captures = self._commit(entry.path).captures
-            except FileNotFoundError:
-                continue  # folded and swept since it was listed
             except NewerSchema as error:
                 raise LakeError(f"{entry.path}: {error}") from None
             except ValueError as error:
@@ -254,31 +263,28 @@ class Lake:
 
     def commits(self, account: str | None = None) -> tuple[list[Commit], list[Damage]]:
         """Read every commit, by stem, and tell which cannot be read. Files of other names are not looked at."""
-        commits, damage, _ = self._commits(account)
-        return commits, damage
-
-    def _commits(self, account: str | None = None) -> tuple[list[Commit], list[Damage], bool]:
         commits: list[Commit] = []
         damage: list[Damage] = []
-        is_gone = False
         for entry in self._commit_entries(account):
             try:
                 commits.append(self._commit(entry.path))
             except FileNotFoundError:
-                is_gone = True  # folded and swept since it was listed
+                continue  # folded and swept since it was listed
             except (ValueError, LakeError) as error:
                 damage.append(_lost_commit(entry.path, error))
-        return sorted(commits, key=lambda commit: commit.stem), damage, is_gone
+        return sorted(commits, key=lambda commit: commit.stem), damage
 
     def contents(self, account: str | None = None) -> Contents:
         """Read the commits (of one account), check the images files that they need, and say what can be told.
 
-        Where a file has just gone, a fold has replaced it: the lake is listed once more.
+        Where a file has just gone, a fold has replaced it: the lake is listed again.
         """
-        contents, is_gone = self._contents(account)
-        if is_gone:
-            contents, _ = self._contents(account)
-        return contents
+        for _ in range(_LISTINGS):
+            contents, is_gone = self._contents(account)
+            # What is gone while nothing else has changed is missing, and told as damage.
+            if not is_gone or not self.changed_since(contents, account):
+                return contents
+        raise LakeError(_MOVING.format(url=self.url))
 
     def rows(self, file: str) -> pa.Table:
         """Return an images file as it lies on the storage now, with the columns of `IMAGES`."""
@@ -298,18 +304,32 @@ class Lake:
         return contents.commit_paths != {entry.path for entry in self._commit_entries(account)}
 
     def _contents(self, account: str | None = None) -> tuple[Contents, bool]:
-        commits, damage, is_gone = self._commits(account)
-        paths_seen = frozenset(commit.path for commit in commits) | {bad.path for bad in damage}
+        entries = sorted(self._commit_entries(account), key=_stem, reverse=True)
+        paths = {entry.path for entry in entries}
+        damage: list[Damage] = []
         claimed: set[tuple[str, str]] = set()
         tables: list[pa.Table] = []
         suspects: list[tuple[Commit, str, bool]] = []
-        for commit in reversed(commits):
+        is_gone = False
+        for path in [entry.path for entry in entries]:
+            match = file_name(path)
+            if match is not None and not match["fold"] and (match["account"], match["name"]) in claimed:
+                continue  # its one capture has the name of its file, and a fold speaks for it
+            try:
+                commit = self._commit(path)
+            except FileNotFoundError:
+                is_gone = True
+                paths.remove(path)
+                continue
+            except (ValueError, LakeError) as error:
+                damage.append(_lost_commit(path, error))
+                continue
             ids = commit.capture_ids
             mine = [(commit.account, id) not in claimed for id in ids]
             if not any(mine):
                 continue
             try:
-                path = self._opened(commit)
+                file = self._opened(commit)
             except FileNotFoundError:
                 is_gone = True
                 suspects.append((commit, f"the images file {commit.file} is missing", False))
@@ -319,8 +339,7 @@ class Lake:
                 continue
             claimed.update((commit.account, id) for id in ids)
             table = commit.captures if all(mine) else commit.captures.filter(pa.array(mine))
-            paths = pa.array([path], pa.string()).take(pa.array([0] * len(table), pa.int64()))
-            tables.append(table.append_column("path", paths))
+            tables.append(table.append_column("path", pa.repeat(pa.scalar(file, pa.string()), len(table))))
         for commit, reason, is_newer in suspects:
             times = [
                 at
@@ -332,7 +351,7 @@ class Lake:
         damage = [bad for bad in damage if not _is_claimed(bad, claimed)]
         empty = CAPTURES.append(pa.field("path", pa.string())).empty_table()
         captures = pa.concat_tables([empty, *tables], promote_options="permissive")
-        return Contents(captures, tuple(damage), paths_seen), is_gone
+        return Contents(captures, tuple(damage), frozenset(paths), self._storage), is_gone
 
     def _commit(self, path: str) -> Commit:
         """Return a listed commit; raises as `parse_commit`, FileNotFoundError where it is gone."""
@@ -407,9 +426,9 @@ def file_name(path: str) -> re.Match[str] | None:
 
 def parse_rows(data: bytes, schema: pa.Schema) -> pa.Table:
     """Read a file's bytes with the columns of `schema`; raises as `upgraded`, or what Arrow says of no Parquet."""
-    # `read_table` plans a dataset first, which takes three times as long. And not from a Python file: Arrow's
-    # threads may still hold one when the process ends, and then abort it.
-    return upgraded(pq.ParquetFile(pa.BufferReader(data)).read(), schema)
+    # `read_table` plans a dataset first, which takes three times as long. And without threads: one that still holds
+    # the bytes, or a Python file, when the process ends aborts it.
+    return upgraded(pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False), schema)
 
 
 def parse_commit(path: str, data: bytes) -> Commit:

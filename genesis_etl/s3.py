@@ -30,7 +30,7 @@ class S3Storage:
         self._root = url.removeprefix("s3://").rstrip("/")
         if not self._root or self._root.startswith("/"):
             raise SettingsError(f"{shown(url)} names no bucket; a lake there is s3://bucket/prefix")
-        self._kept = tempfile.TemporaryDirectory(prefix="genesis-etl-")
+        self._kept: tempfile.TemporaryDirectory[str] | None = None
         with _mapped("open", url):
             # Arrow reads the credentials and the region itself, but not the endpoint.
             endpoint = urlsplit(s3_endpoint() or "")
@@ -74,10 +74,21 @@ class S3Storage:
 
     def local(self, path: str, data: bytes | None = None) -> str:
         """Return a path of this machine under which the object can be opened."""
-        file = Path(self._kept.name) / path.replace("/", "_")
-        if not file.exists():
-            file.write_bytes(self.read(path) if data is None else data)
-        return str(file)
+        data = self.read(path) if data is None else data
+        try:
+            if self._kept is None:
+                self._kept = tempfile.TemporaryDirectory(prefix="genesis-etl-")
+            file = Path(self._kept.name) / path.replace("/", "_")
+            if not file.exists():
+                part = file.with_suffix(".part")
+                part.write_bytes(data)
+                part.replace(file)
+            return str(file)
+        except OSError as error:
+            where = shown(f"{self.url}/{path}", 300)
+            raise LakeError(
+                f"cannot keep a copy of {where}: {error.strerror or error}; see to the temporary folder (TMPDIR)"
+            ) from None
 
 
 @contextlib.contextmanager

@@ -22,9 +22,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from genesis_etl import lake as room
+from genesis_etl.compact import compact_account
 from genesis_etl.errors import GenesisEtlError, LakeError
 from genesis_etl.lake import Capture, Lake, capture_rows
 from genesis_etl.reports import open_lake
+from genesis_etl.storage import LocalStorage
 from genesis_etl.table import CAPTURES, IMAGES
 from genesis_etl.verify import has_failed, verify
 from tests.conftest import figure
@@ -335,6 +337,47 @@ def test_old_damage_is_out_of_the_default_range() -> None:
         if by == "month":
             with pytest.raises(LakeError):
                 open_lake("lake").report("snapshot-growth", by=by)
+
+
+def test_a_fold_is_enough_to_know_what_it_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """During the grace, the hundreds of commits that a fold replaced are listed but not read."""
+    lake = Lake("lake")
+    states = {f"2026-11-{day:02}": rows("a") for day in range(1, 21)}
+    captures = land_all(lake, states)
+    folded = fold(lake, [(each, rows("a")) for each in captures], at("2026-11-22"))
+    land_all(lake, {"2026-11-20 12:00": rows("a", "b")})
+    read: list[str] = []
+    plain = LocalStorage.read
+    monkeypatch.setattr(LocalStorage, "read", lambda self, path: (read.append(path), plain(self, path))[1])
+    contents = Lake("lake").contents()
+    assert len(contents.captures) == 21
+    assert len(contents.commit_paths) == 22
+    assert len(read) == 4
+    damage_cut(Path("lake", folded[0].file))
+    assert len(open_lake("lake").sql("select * from captures")) == 21
+
+
+def test_commits_that_go_while_they_are_read_are_listed_until_they_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a compaction without grace comes between, no account is missing; in the end it is an error."""
+    for account in ("one", "two", "three"):
+        land_all(Lake("lake"), {f"2026-11-0{day}": rows("a") for day in range(1, 4)}, account)
+    todo = ["one", "two", "three"]
+    listed = Lake._commit_entries
+
+    def between(self: Lake, account: str | None = None) -> Any:
+        entries = listed(self, account)
+        if account is None and todo:
+            compact_account(Lake("lake"), todo.pop(), grace=timedelta(0))
+        return entries
+
+    monkeypatch.setattr(Lake, "_commit_entries", between)
+    assert len(Lake("lake").contents().captures) == 9
+    assert not todo
+    monkeypatch.setattr(Lake, "_commit", lambda self, path: (_ for _ in ()).throw(FileNotFoundError))
+    monkeypatch.setattr(Lake, "changed_since", lambda self, contents, account=None: True)
+    for ask in (lambda: Lake("lake").contents(), lambda: Lake("lake").newest("one")):
+        with pytest.raises(LakeError, match="in 5 listings, commits went before they could be read; try again"):
+            ask()
 
 
 @pytest.mark.parametrize(

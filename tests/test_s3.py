@@ -18,12 +18,14 @@ import requests
 from pyarrow import fs
 
 from genesis_etl import open_lake
+from genesis_etl.check import check
 from genesis_etl.compact import compact
 from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.forget import forget
 from genesis_etl.lake import Lake
 from genesis_etl.s3 import S3Storage
 from genesis_etl.sandbox import Sandbox
+from genesis_etl.settings import Settings, Thresholds
 from genesis_etl.storage import open_storage
 from genesis_etl.verify import has_failed, verify
 from tests.histories import at, land, land_all, rows, snapshot_of
@@ -276,6 +278,23 @@ def test_forgetting_removes_each_commit_before_its_file(url: str, monkeypatch: p
     )
     assert [each["captured_at"] for each in observed(url)] == [at("2026-11-03 12:00")] * 2
     assert not has_failed(verify(url))
+
+
+def test_check_looks_at_a_lake_on_a_store(url: str) -> None:
+    """All its rows are there, those of the thresholds too, which ask the files long after they were listed."""
+    land_all(Lake(url), STATES)
+    settings = Settings(accounts=(), lake=url, now=at("2026-11-03 13:00"), thresholds=Thresholds(snapshots=1))
+    found = {(row["check"], row["status"]) for row in check(settings).to_pylist()}
+    assert {("lake", "ok"), ("verify", "ok"), ("freshness", "ok"), ("snapshots", "failed")} <= found
+
+
+def test_only_what_is_queried_needs_a_temporary_folder(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Landing asks for none, and a query that finds no room in it says so."""
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    lake = Lake(url)
+    land_all(lake, STATES)
+    with pytest.raises(LakeError, match=r"cannot keep a copy of s3://.*; see to the temporary folder \(TMPDIR\)"):
+        lake.contents().refuse_damage()
 
 
 @pytest.mark.parametrize("lake", ["s3://", "s3:///x"])
