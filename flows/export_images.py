@@ -177,7 +177,7 @@ def _runner(settings: Settings) -> TaskRunner[PrefectFuture[Row]]:
     try:
         from prefect_dask import DaskTaskRunner
     except ImportError:
-        raise SettingsError('the setting dask needs more packages: pip install "genesis-etl[dask]"') from None
+        raise SettingsError('the setting dask needs more packages: pip install --editable ".[dask]"') from None
     return DaskTaskRunner(address=settings.dask)
 
 
@@ -192,7 +192,8 @@ def main() -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _end)
     try:
-        export_images()
+        with tags("genesis-etl"):
+            export_images()
     except GenesisEtlError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

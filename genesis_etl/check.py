@@ -103,7 +103,7 @@ def alarm(webhook: Hook | None, rows: pa.Table, notice: Callable[[str], None]) -
         try:
             notify(webhook, render(failed, "json"))
         except ApiError as error:
-            notice(f"warning: the webhook does not know of it: {error}")
+            notice(f"the webhook does not know of it: {error}")
 
 
 def beat(settings: Settings, notice: Callable[[str], None]) -> None:
@@ -112,7 +112,7 @@ def beat(settings: Settings, notice: Callable[[str], None]) -> None:
         try:
             notify(settings.heartbeat)
         except ApiError as error:
-            notice(f"warning: the heartbeat did not arrive: {error}")
+            notice(f"the heartbeat did not arrive: {error}")
 
 
 def try_token(settings: Settings, account: Account, stop: Stop | None = None) -> int:

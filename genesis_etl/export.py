@@ -28,6 +28,7 @@ from genesis_etl.errors import (
 from genesis_etl.lake import Capture, Lake
 from genesis_etl.settings import Account, Settings
 from genesis_etl.table import Rows, to_rows
+from genesis_etl.text import Redactor
 from genesis_etl.times import format_time
 from genesis_etl.version import __version__
 
@@ -70,6 +71,12 @@ def export(
             )
         except GenesisEtlError as error:
             return error
+        except Exception as error:  # a bug, or a machine at its limits: no account pays for another's
+            if len(chosen) == 1:
+                raise
+            text = f"{type(error).__name__}: {error}"
+            text = text if account.secret is None else Redactor(account.secret.reveal().strip())(text)
+            return CaptureError(f"{text}; if it stays, report it with what `export --account {account.name}` says")
 
     if len(chosen) == 1:
         results = [one(chosen[0])]

@@ -107,6 +107,10 @@ class Account:
             )
         if not text:
             raise SettingsError(f"no token for account {self.name}: set the variable {self.token_source}")
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            raise SettingsError(
+                f"the token of account {self.name}, from {self.token_source}, has quotes around it; take them off"
+            )
         if _TOKEN.fullmatch(text) is None:
             raise SettingsError(
                 f"the token of account {self.name}, from the {'block' if self.token_block else 'variable'} "
@@ -163,8 +167,17 @@ class Settings:
 
         `config` must exist where it is given; without it `./genesis-etl.toml` is read if there is one.
         """
-        _check_keys(options, list(_READERS), "the options")
         environ = os.environ if environ is None else environ
+        try:
+            return cls._load(config, environ, options)
+        except SettingsError as error:
+            # What was refused may be a token that stands where it does not belong.
+            variables = TOKEN_VARIABLES + _named_variables(Path(config) if config is not None else DEFAULT_CONFIG)
+            raise SettingsError(redacted(str(error), environ, variables)) from None
+
+    @classmethod
+    def _load(cls, config: str | Path | None, environ: Mapping[str, str], options: Mapping[str, Any]) -> Settings:
+        _check_keys(options, list(_READERS), "the options")
         path = Path(config) if config is not None else DEFAULT_CONFIG
         toml = _read_toml(path, is_required=config is not None)
         values: dict[str, Any] = {}
@@ -385,10 +398,10 @@ def alarm_hook(environ: Mapping[str, str] | None = None) -> Hook | None:
         return None
 
 
-def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """Return the text without the tokens of the environment: the last look at whatever is about to be shown."""
+def redacted(text: str, environ: Mapping[str, str] | None = None, variables: tuple[str, ...] = TOKEN_VARIABLES) -> str:
+    """Return the text without the tokens that these variables hold: the last look at whatever is about to be shown."""
     environ = os.environ if environ is None else environ
-    for token in {environ.get(variable, "").strip() for variable in TOKEN_VARIABLES}:
+    for token in {environ.get(variable, "").strip() for variable in variables}:
         if len(token) >= _SHORTEST_TOKEN:
             text = Redactor(token)(text)
     return text
@@ -414,6 +427,16 @@ def _read_toml(path: Path, *, is_required: bool) -> dict[str, Any]:
     _refuse_token(toml, str(path))
     _check_keys(toml, [*_READERS, "accounts", "thresholds"], str(path))
     return toml
+
+
+def _named_variables(path: Path) -> tuple[str, ...]:
+    """Return the variables that a settings file names for tokens, as far as it can be read."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("accounts", {})
+        named = [table.get("token_env") for table in tables.values() if isinstance(table, dict)]
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return ()
+    return tuple(name for name in named if isinstance(name, str))
 
 
 def _accounts(toml: Mapping[str, Any], path: Path, endpoint: str, environ: Mapping[str, str]) -> tuple[Account, ...]:

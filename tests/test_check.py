@@ -478,6 +478,25 @@ def test_a_webhook_that_fails_is_a_warning(
     assert ended.out
     assert ended.err == f"warning: the webhook does not know of it: 127.0.0.1 answered {status}\n"
     assert len(listener.received) == 1
+    assert run("check", "--quiet").err == ended.err
+
+
+def test_a_token_in_the_wrong_variable_goes_nowhere(
+    run: Run, listener: Listener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A setting that is refused is shown to the terminal and the webhook, but never if it is a token."""
+    Path("genesis-etl.toml").write_text('[accounts.a]\ntoken_env = "TOK_A"\n', encoding="utf-8")
+    monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
+    for token, name in (("token-in-a-9f3a1c2e", "TOK_A"), ("token-at-large-4b1d8a0c", "GENESISCLOUD_API_KEY")):
+        monkeypatch.setenv(name, token)
+        for setting in ("AUTH", "RATE", "MAX_AGE"):
+            monkeypatch.setenv(f"GENESIS_ETL_{setting}", token)
+            ended = run("check", "--format", "json")
+            assert ended.code == 2
+            assert "***" in f"{ended}"
+            assert token not in f"{ended}{listener.received}"
+            monkeypatch.delenv(f"GENESIS_ETL_{setting}")
+    assert len(listener.received) == 6
 
 
 def test_a_good_export_is_heard(
@@ -513,7 +532,7 @@ def test_a_listener_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/x"
         beat(Settings.load(environ={"GENESIS_ETL_HEARTBEAT": url}), said.append)
-    assert said == ["warning: the heartbeat did not arrive: 127.0.0.1: no answer within 0.3 s"]
+    assert said == ["the heartbeat did not arrive: 127.0.0.1: no answer within 0.3 s"]
 
 
 def test_many_accounts_are_asked_side_by_side(serve: Callable[..., Sandbox]) -> None:

@@ -114,6 +114,14 @@ def test_option_beats_environment_beats_toml_beats_default(name: str) -> None:
     assert value(Settings.load(environ=environ, **{name: option}), name) == of_option
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_token_in_quotes_is_refused_before_it_is_sent(quote: str) -> None:
+    """Quotes that a file of variables kept are no part of a token."""
+    (account,) = Settings.load(environ={"GENESISCLOUD_TOKEN": f"{quote}{TOKEN}{quote}"}).accounts
+    with pytest.raises(SettingsError, match="from GENESISCLOUD_TOKEN, has quotes around it; take them off"):
+        account.token.reveal()
+
+
 def test_what_the_file_says_is_right_even_where_it_does_not_count() -> None:
     """A wrong value in the toml is told at once, not on the day on which the variable before it is gone."""
     toml('rate = "10"')
