@@ -116,6 +116,7 @@ def _environment() -> jinja2.Environment:
         minute=minute,
         day=day,
         ago=ago,
+        clock=clock,
         name=name,
         span=span,
         argument=argument,
@@ -198,6 +199,11 @@ def day(value: date | datetime | str) -> str:
     """Write a day as `22 Nov 2026`."""
     value = date.fromisoformat(value) if isinstance(value, str) else value
     return f"{value.day} {value:%b %Y}"
+
+
+def clock(moment: datetime) -> str:
+    """Write an instant's time of day as `12:00 UTC`."""
+    return f"{moment.astimezone(UTC):%H:%M} UTC"
 
 
 def ago(moment: datetime, made_at: datetime) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genesis_etl.errors import ReportError
+from genesis_etl.forecast import LEAST, append_forecast
 from genesis_etl.reports import OpenLake
 
 Row = dict[str, Any]
@@ -24,6 +26,7 @@ LISTED: Final = 15
 LISTED_PER_REGION: Final = 10
 NAMES: Final = 8
 FORECAST_DAYS: Final = 30
+FORECAST_NEEDS: Final = LEAST  # days captured
 LATELY: Final = timedelta(days=7)
 BACK: Final = timedelta(days=30)
 STALE_DAYS: Final = 90
@@ -107,7 +110,9 @@ class View:
     """One account on the page."""
 
     account: str
+    first: datetime
     newest: datetime
+    is_new: bool  # captured for less time than changes are shown for
     captures: int
     are_snapshots_known: bool
     regions: list[str]
@@ -130,16 +135,15 @@ class Figures:
     views: list[View]
     overview: list[Row]
     since: str
-    no_forecast: str | None
 
 
 def gather(lake: OpenLake) -> Figures:
     """Read what the page shows of a lake that holds a capture."""
-    overview = _overview(lake)
+    images = _per_scope(lake.sql_rows(IMAGES_NOW))
+    overview = [{**row, "images": images.get((row["account"], None), 0)} for row in lake.sql_rows(CAPTURED).to_pylist()]
     names = [row["account"] for row in sorted(overview, key=lambda row: (-row["images"], row["account"]))][:ACCOUNTS]
     since = (max(row["newest"] for row in overview) - LATELY).date().isoformat()
-    growth, no_forecast = _growth(lake, names)
-    images = _per_scope(lake.sql_rows(IMAGES_NOW))
+    growth = _growth(lake, names)
     images_then = _per_scope(lake.sql_rows(IMAGES_THEN))
     coverage = _grouped(_coverage(lake))
     families = _grouped(lake.sql_rows(FAMILY_COVERAGE).to_pylist())
@@ -169,7 +173,9 @@ def gather(lake: OpenLake) -> Figures:
         views.append(
             View(
                 account=name,
+                first=row["first"],
                 newest=row["newest"],
+                is_new=row["first"].date().isoformat() > since,
                 captures=row["captures"],
                 are_snapshots_known=row["snapshots"] is not None,
                 regions=regions,
@@ -186,7 +192,7 @@ def gather(lake: OpenLake) -> Figures:
                 health=[each for each in health[name] if each["day"] >= row["first"].date()],
             )
         )
-    return Figures(views, overview, since, no_forecast)
+    return Figures(views, overview, since)
 
 
 _STALE_ORDER: Final = [("size_gib", "descending"), ("age_days", "descending"), ("image_id", "ascending")]
@@ -194,34 +200,19 @@ _OF_REGIONS: Final = ("appeared", "disappeared", "region_added", "region_removed
 _CHANGE_ORDER: Final = [("alike", "ascending"), ("captured_at", "descending")]
 
 
-def _overview(lake: OpenLake) -> list[Row]:
-    images = _per_scope(lake.sql_rows(IMAGES_NOW))
-    rows: list[Row] = lake.sql_rows(CAPTURED).to_pylist()
-    return [{**row, "images": images.get((row["account"], None), 0)} for row in rows]
-
-
-def _growth(lake: OpenLake, accounts: list[str]) -> tuple[dict[tuple[str, str | None], list[Row]], str | None]:
-    """Return the rows of snapshot-growth by (account, region), None for all regions, and why there is no forecast."""
+def _growth(lake: OpenLake, accounts: list[str]) -> dict[tuple[str, str | None], list[Row]]:
+    """Return the rows of snapshot-growth by (account, region), None for all regions; a forecast where one can be."""
     found: dict[tuple[str, str | None], list[Row]] = defaultdict(list)
-    reason = None
     for per_region in (False, True):
-        try:
-            tables = [lake.report_rows("snapshot-growth", per_region=per_region, forecast=FORECAST_DAYS)]
-        except ReportError as error:
-            # One account with too few captures would take the forecast from all.
-            tables, reasons = [], []
-            for account in accounts:
-                options = {"account": account, "per_region": per_region}
-                try:
-                    tables.append(lake.report_rows("snapshot-growth", forecast=FORECAST_DAYS, **options))
-                except ReportError:
-                    reasons.append(str(error))
-                    tables.append(lake.report_rows("snapshot-growth", **options))
-            reason = reasons[0] if reasons else reason
-        for table in tables:
+        growth = lake.report_rows("snapshot-growth", per_region=per_region)
+        for account in accounts:
+            table = growth.filter(pc.equal(growth["account"], account))
+            # One account with too few captures takes the forecast from no other.
+            with suppress(ReportError):
+                table = append_forecast(table, "day", FORECAST_DAYS, lake.price)
             for row in table.to_pylist():
-                found[row["account"], row["region"] if per_region else None].append(row)
-    return found, reason
+                found[account, row["region"] if per_region else None].append(row)
+    return found
 
 
 def _coverage(lake: OpenLake) -> list[Row]:

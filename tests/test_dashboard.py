@@ -180,9 +180,13 @@ def test_a_single_capture_makes_a_page(tmp_path: Path) -> None:
     land_all(Lake(str(tmp_path)), {"2026-11-20 12:00": rows("a", "b", created_at=at("2026-11-18"))})
     page = page_of(tmp_path)
     assert page.named("snapshots")[0] == "2"
-    assert "No forecast" in page.text
+    assert "At least 2 came and 0 went in the last 30 days: of the time before the first capture" in page.text
+    assert "No forecast yet: it needs 5 captured days" in page.text
     assert "no capture 30 days before" in page.text
-    assert "No change since 13 Nov 2026" in page.text
+    assert "Captured once, so no change is known yet" in page.text
+    land_all(Lake(str(tmp_path)), {"2026-11-20 13:00": rows("a", "b", created_at=at("2026-11-18"))})
+    page = page_of(tmp_path)
+    assert "No change since the first capture" in page.text
     assert "A capture on the one day there is" in page.text
 
 
