@@ -26,7 +26,7 @@ from genesis_etl import forecast as future
 from genesis_etl.capture import Progress
 from genesis_etl.errors import ExportFailed, GenesisEtlError, ReportError, SettingsError
 from genesis_etl.export import export, live_rows
-from genesis_etl.lake import CAPTURE_COLUMNS, Capture, Lake, capture_rows
+from genesis_etl.lake import CAPTURE_COLUMNS, NO_CAPTURE, Capture, Lake, capture_rows
 from genesis_etl.render import FORMATS, escaped, render, sparkline, wrapped
 from genesis_etl.reports import ENGINES, PERIODS, describe, find_report, open_lake, report_names
 from genesis_etl.settings import DEFAULT_CONFIG, Settings, alarm_hook, redacted
@@ -216,6 +216,11 @@ def _say(text: str) -> None:
             click.echo(shown(line, 2000), err=True)
 
 
+def _warn(text: str) -> None:
+    """Say what has to be heard even where only errors are."""
+    click.echo(f"warning: {shown(text, 2000)}", err=True)
+
+
 def _print(rows: pa.Table, longest: int = 60) -> None:
     output, form = _shared("output"), _shared("form")
     if output is None:
@@ -371,12 +376,12 @@ def export_command(
         raise failed
     from genesis_etl.check import beat
 
-    beat(settings, _say)
+    beat(settings, lambda text: _say(f"warning: {text}"))  # whoever waits for it will ask
 
 
 @cli.command("images")
 @click.option("--account", "accounts", multiple=True, metavar="NAME", help="This account alone; may be repeated.")
-@click.option("--type", "type_", metavar="T", help="Images of this type, such as base-os or snapshot.")
+@click.option("--type", "type_", metavar="T", help="Images of this type, such as cloud-image or snapshot.")
 @click.option("--region", metavar="R", help="Images of this region.")
 @_prints_data
 @_everywhere
@@ -457,6 +462,8 @@ def report_command(
     opened = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month, engine=engine)
     rows = opened.report_rows(name, type=type_, **options)
     _print(rows)
+    if not len(rows):
+        _say(f"no rows: {opened.why_empty(type=type_, region=options['region'])}")
     if options["forecast"] is not None:
         _say(f"forecast: {future.METHOD}")
     if name == "snapshot-growth":
@@ -499,6 +506,8 @@ def dashboard_command(output: str | None, lake: str | None) -> None:
     settings = _settings(lake=lake, page=output)
     _writable(settings.page)
     _say(f"the page is {shown(str(write_page(settings)), 300)}; open it in a browser")
+    if not Lake(settings.lake).accounts():
+        _warn(NO_CAPTURE.format(url=settings.lake) + "; the page says so")
 
 
 @cli.command("compact")
@@ -566,12 +575,12 @@ def check_command(max_age: str | None, lake: str | None) -> None:
         rows = check(settings)
     except SettingsError as error:
         rows = unusable(error)
-        alarm(alarm_hook(), rows, _say)
+        alarm(alarm_hook(), rows, _warn)
         if _shared("form") != "table":  # for people the error's line is enough
             _print(rows)
         raise
     failed = failures(rows)
-    alarm(settings.webhook, rows, _say)
+    alarm(settings.webhook, rows, _warn)
     is_table = _shared("form") == "table"
     if is_table:
         rows = in_short(failed if _shared("quiet") else rows)
@@ -692,6 +701,7 @@ def sandbox_command(
     try:
         click.echo(f"GENESISCLOUD_ENDPOINT={sandbox.endpoint}\nGENESISCLOUD_TOKEN={sandbox.token}")
         sys.stdout.flush()
+        _say("serving until Ctrl-C; `export` both lines in another shell, and every command there reads this account")
         sandbox.serve_forever()
     except _Stopped as stop:  # its usual end, nothing to complain of
         raise click.exceptions.Exit(stop.exit_code) from None

@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 from genesis_etl import forecast as future
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import NO_CAPTURE, Contents, Lake
-from genesis_etl.text import shown
-from genesis_etl.times import CALENDAR, end_of, parse_duration, parse_time
+from genesis_etl.text import seen, shown
+from genesis_etl.times import CALENDAR, end_of, format_time, parse_duration, parse_time
 from genesis_etl.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ PERIODS: Final = ("day", "week", "month")
 # How many periods a report without --since shows.
 _SHOWN: Final = {"day": 90, "week": 13, "month": 12}
 _LATELY: Final = timedelta(hours=24)  # what changes shows without --since
+_RUNS: Final = 5  # of a query whose files go while it runs
 _MOMENT: Final = timedelta(microseconds=1)
 _FIRST, _LAST = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in CALENDAR)
 _HEADER = re.compile(r"-- (title|grain|parameter|column)(?: (\w+)(?: = (\w+))?)?: (.+)")
@@ -46,6 +47,7 @@ _ALSO_TAKES: Final = {
     "snapshot-growth": {"forecast": future.OPTION},
 }
 _ALSO_GIVES: Final = {"snapshot-growth": future.COLUMNS}
+_KINDS: Final[dict[str, type]] = {"account": str, "region": str, "type": str, "per_region": bool, "matrix": bool}
 # Comes from the settings, not from an option.
 _SETTING: Final = "price"
 
@@ -166,21 +168,25 @@ class OpenLake:
         self._lake = lake
         self._engine = engine
         self._regions = regions
-        self._price = price
+        self.price = price
         self._contents: Contents | None = None
         self._account: str | None = None  # the one that is open, None for all
         self._warehouse: Engine | None = None
 
+    def __repr__(self) -> str:
+        return f"<lake {self._lake.url!r}: .report(name) of {', '.join(report_names())}; .sql(select)>"
+
     def report(self, name: str, **options: Any) -> pd.DataFrame:
         """Run a report; options as of the command (`by="week"`, `since="2026-01-01"`, `as_of=…`).
 
+        Days are datetime64, so that `resample` and plots take them.
         ReportError for an unknown report or option, LakeError for an empty or damaged lake.
         """
-        return self.report_rows(name, **options).to_pandas()
+        return self.report_rows(name, **options).to_pandas(date_as_object=False)
 
     def sql(self, statement: str) -> pd.DataFrame:
         """Run one SELECT or EXPLAIN over the tables; ReportError for anything else."""
-        return self.sql_rows(statement).to_pandas()
+        return self.sql_rows(statement).to_pandas(date_as_object=False)
 
     def sql_rows(self, statement: str) -> pa.Table:
         """Run one SELECT or EXPLAIN and return an Arrow table, exactly typed."""
@@ -190,7 +196,7 @@ class OpenLake:
             contents.refuse_damage()
             return warehouse.sql(statement)
 
-        return self._twice(run)
+        return self._patiently(run)
 
     def report_rows(self, name: str, *, as_of: Any = None, **options: Any) -> pa.Table:
         """Run a report and return an Arrow table.
@@ -216,24 +222,37 @@ class OpenLake:
             if "matrix" in given:
                 return _matrix(select(_sql(f"{name}.matrix")), rows)
             if "forecast" in given:
-                return future.append_forecast(rows, values["by"], values["forecast"], self._price)
+                return future.append_forecast(rows, values["by"], values["forecast"], self.price)
             return rows
 
-        return self._twice(run)
+        return self._patiently(run)
 
     def captures(self) -> Contents:
         """Return what the lake holds now, as the lake tells it."""
         return self._fresh()[0]
 
-    def _twice(self, run: Callable[[], pa.Table]) -> pa.Table:
+    def why_empty(self, **asked: str | None) -> str:
+        """Tell why the last report had no rows: the `type` or `region` asked for is unknown, or its range is empty."""
+        contents, warehouse = self._fresh(account=self._account)
+        there = warehouse.select("select distinct type, region from image_history")
+        for column, value in asked.items():
+            known = sorted(filter(None, set(there[column].to_pylist())))
+            if value is not None and value not in known:
+                return f"no {column} {shown(value)!r} in the lake; it has {shown(', '.join(known), 300)}"
+        times = contents.captures["captured_at"]
+        first, last = (format_time(each.as_py()) for each in (pc.min(times), pc.max(times)))
+        return f"nothing to tell in that range; the captures go from {first} to {last}"
+
+    def _patiently(self, run: Callable[[], pa.Table]) -> pa.Table:
         """Run a query; if a file has gone meanwhile, list the lake again and run it once more."""
-        try:
-            return run()
-        except LakeError:
-            if self._contents is None or not self._lake.changed_since(self._contents, self._account):
-                raise
-            self._contents = self._warehouse = None
-            return run()
+        for _ in range(_RUNS - 1):
+            try:
+                return run()
+            except LakeError:
+                if self._contents is None or not self._lake.changed_since(self._contents, self._account):
+                    raise
+                self._contents = self._warehouse = None
+        return run()
 
     def _fresh(self, as_of: datetime | None = None, account: str | None = None) -> tuple[Contents, Engine]:
         """Return views over what the lake holds now; they are kept while no commit comes or goes.
@@ -279,7 +298,11 @@ class OpenLake:
 
     def _bound(self, report: Report, given: dict[str, Any], latest: datetime | None) -> dict[str, Any]:
         """Return the values of the parameters that a report declares, read and checked."""
-        values: dict[str, Any] = {**report.defaults, **given, _SETTING: self._price, "as_of": latest}
+        for key, value in given.items():
+            kind = _KINDS.get(key, type(value))
+            if type(value) is not kind:
+                raise ReportError(f"{_option(key)}: expected {kind.__name__}, got {seen(value)}")
+        values: dict[str, Any] = {**report.defaults, **given, _SETTING: self.price, "as_of": latest}
         if "since" in values:
             values["since"] = _start(values["since"], "since")
         if "until" in values:

@@ -169,7 +169,8 @@ def test_the_sandbox_ends_on_a_signal(sandbox_process: Callable[..., Served], nu
     assert etl("images", "--quiet", env=served.environ).code == 0
     served.process.send_signal(number)
     out, err = served.process.communicate(timeout=10)
-    assert (served.process.returncode, out, err) == (code, b"", b"")
+    assert (served.process.returncode, out, err.count(b"\n")) == (code, b"", 1)
+    assert err.startswith(b"serving until Ctrl-C; `export` both lines in another shell")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1016,6 +1016,38 @@ def test_a_report_of_one_account_reads_the_files_of_no_other(monkeypatch: pytest
     assert len(opened.sql("select * from captures")) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["snapshot-growth", "--region", "R9"], "no rows: no region 'R9' in the lake; it has R1"),
+        (["region-coverage", "--type", "base"], "no rows: no type 'base' in the lake; it has snapshot"),
+        (
+            ["changes", "--since", "2027-01-01"],
+            "no rows: nothing to tell in that range; the captures go from 2026-11-01T00:00:00Z to 2026-11-02T00:00:00Z",
+        ),
+    ],
+)
+def test_no_rows_have_a_reason(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error in a region is not taken for an account without snapshots."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a"), "2026-11-02": rows("a", "b")})
+    assert cli.run(["report", *arguments, "--lake", "lake"]) == 0
+    assert capsys.readouterr().err == f"{said}\n"
+    assert cli.run(["report", *arguments, "--lake", "lake", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_an_open_lake_says_what_it_is_and_what_it_wants() -> None:
+    """In a notebook it names its reports, and an option of a wrong kind is refused by name."""
+    land(Lake("lake"), at("2026-11-01"), rows("a"))
+    opened = open_lake("lake")
+    assert repr(opened).startswith("<lake 'lake': .report(name) of capture-health, changes,")
+    assert opened.report("snapshot-growth").resample("MS", on="period")["closing"].last().iloc[-1] == 1
+    with pytest.raises(ReportError, match="--per-region: expected bool, got 'yes'"):
+        opened.report("snapshot-growth", per_region="yes")
+    with pytest.raises(ReportError, match=r"--region: expected str, got \['R1'\]"):
+        opened.report("snapshot-growth", region=["R1"])
+
+
 def test_an_account_without_a_capture_up_to_a_time_is_told_apart_from_one_that_is_not_there() -> None:
     """Whether the account's files or all are open, the answer is the same line."""
     lake = Lake("lake")
