@@ -16,6 +16,8 @@ help:
 setup: .venv/.ready
 
 .venv/.ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("genesis-etl needs Python 3.11 or later, this is " + sys.version.split()[0] + "; give another: make PYTHON=python3.12 ...")'
+	@echo "installing into .venv, this takes a minute or two"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

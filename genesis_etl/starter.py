@@ -28,6 +28,8 @@ def write_settings(path: Path) -> None:
                     path.unlink()
                 raise
     except FileExistsError:
-        raise SettingsError(f"{where} is there already, and is left as it is; name another with --config") from None
+        raise SettingsError(
+            f"{where} is there already, and is left as it is; `genesis-etl check` tries it, --config names another"
+        ) from None
     except OSError as error:
         raise SettingsError(f"cannot write {where}: {error.strerror}; name another with --config") from None

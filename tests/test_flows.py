@@ -438,7 +438,7 @@ def test_a_dask_cluster_that_is_not_there_is_one_line(prefect: Prefect, tmp_path
     """Without the extra, or without a cluster at the address, the flow says so and nothing is captured."""
     done = run_flow(prefect, tmp_path, GENESISCLOUD_TOKEN="a-token", GENESIS_ETL_DASK="tcp://127.0.0.1:1")
     assert done.returncode in (2, 4)
-    assert "genesis-etl[dask]" in done.stderr or "no Dask cluster at tcp://127.0.0.1:1" in done.stderr
+    assert '".[dask]"' in done.stderr or "no Dask cluster at tcp://127.0.0.1:1" in done.stderr
     assert not (tmp_path / "data").exists()
 
 
