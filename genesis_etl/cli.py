@@ -386,7 +386,9 @@ def export_command(
 @_prints_data
 @_everywhere
 def images_command(accounts: tuple[str, ...], type_: str | None, region: str | None) -> None:
-    """List the live images, one row per image × region, without touching the lake.
+    """List the images that are there now; nothing is stored.
+
+    One row per image × region.
 
     \b
     Example:  genesis-etl images --type snapshot --region NORD-NO-KRS-1
@@ -492,7 +494,7 @@ def sql_command(statement: str, lake: str | None) -> None:
 @_lake_option
 @_everywhere
 def dashboard_command(output: str | None, lake: str | None) -> None:
-    """Write one self-contained HTML page of the lake, which fetches nothing.
+    """Write the HTML page: one file, which fetches nothing.
 
     Under each picture stand its numbers and the command that prints them.
 
@@ -516,9 +518,10 @@ def dashboard_command(output: str | None, lake: str | None) -> None:
 @_prints_data
 @_everywhere
 def compact_command(grace: str, lake: str | None) -> None:
-    """Fold the captures of finished UTC days into one file per account and year.
+    """Fold finished days into one file per account and year.
 
-    Answers stay the same, in far fewer bytes and files. Safe at any time, beside exports and readers.
+    Days are those of UTC. Answers stay the same, in far fewer bytes and files. Safe at any time, beside exports and
+    readers; a grace shorter than a report takes makes that report start again.
 
     \b
     Example:  genesis-etl compact --grace 7d
@@ -537,7 +540,7 @@ def compact_command(grace: str, lake: str | None) -> None:
 @_prints_data
 @_everywhere
 def verify_command(lake: str | None) -> None:
-    """Read every file of the lake against its own hash and its commit.
+    """Hold every file of the lake against its hash and commit.
 
     A row per account whose files are whole, and one per file that is damaged, missing, orphaned or a stranger.
     Ends with 1 if anything is damaged, missing, or of a newer genesis-etl.
@@ -714,7 +717,9 @@ def sandbox_command(
 @click.option("--lake", default=demo_room.LAKE, show_default=True, metavar="URL", help="Folder of the demo's lake.")
 @_everywhere
 def demo_command(days: int, lake: str) -> None:
-    """Fill a lake from the sandbox, day by simulated day, and show both reports.
+    """Fill a lake from the sandbox and show both reports.
+
+    It captures day by simulated day, those that the lake does not have.
 
     \b
     Example:  genesis-etl demo --days 120
