@@ -37,6 +37,9 @@ from genesis_etl.version import __version__
 
 _PATIENCE: Final = 2.0  # seconds that a stopped command gets to end in order
 _FINDING: Final = 1000  # characters of a cell of `check` or `verify`
+_LOWER_BOUND: Final = (
+    "before the first capture (basis created_at) only what still existed then is known: there were at least as many"
+)
 _SKETCHES: Final = 12  # series that are drawn on a terminal
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -278,6 +281,8 @@ def _sketch(growth: pa.Table) -> None:
         console.print(line, no_wrap=True, crop=True)
     if len(series) > _SKETCHES:
         _say(f"and {len(series) - _SKETCHES} more")
+    if "created_at" in growth["basis"].to_pylist():
+        _say(_LOWER_BOUND)
 
 
 def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, Exception]) -> pa.Table:

@@ -31,7 +31,7 @@ _SAME: Final = ("account", "type")  # say little where all rows have one
 # What people can do without first, where a table is too wide for their terminal.
 _LEAST: Final = (
     *("sha256", "file", "endpoint", "etl_version", "finished_at", "capture_id", "previous_captured_at"),
-    *("source_instance_id", "source_snapshot_id", "extra", "versions", "updated_at", "image_id"),
+    *("source_instance_id", "source_snapshot_id", "extra", "versions", "updated_at", "image_id", "gib_net"),
 )
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _MARKDOWN: Final = str.maketrans({c: f"&#{ord(c)};" for c in "\\<>&`*[]~"} | {"|": "\\|"})

@@ -14,6 +14,7 @@ import pytest
 import genesis_etl
 from genesis_etl.errors import ExportFailed, SettingsError
 from genesis_etl.export import export, live_rows
+from genesis_etl.lake import Capture, Lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import AT, files_of, listing, refused, settings_for, some_images, some_snapshots
@@ -106,6 +107,26 @@ def test_snapshots_that_are_all_gone(serve: Callable[..., Sandbox], listed: bool
         refused(later(settings), sandbox.token, 5, "/snapshots lists nothing", "2 snapshots", "--allow-empty")
     (capture,) = export(later(settings), allow_empty=not listed)
     assert (capture.images, capture.snapshots) == (3, 0)
+
+
+def test_what_nobody_thought_of_fails_its_own_account_alone(
+    serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine at its limits, or a bug, in one of several accounts is that account's failure, without its token."""
+    one = settings_for(serve(collections=listing(3, 0)))
+    (account,) = one.accounts
+    both = replace(one, accounts=(replace(account, name="bad"), account))
+    newest = Lake.newest
+
+    def fails(self: Lake, name: str) -> Capture | None:
+        if name == "bad":
+            raise RuntimeError(f"can't start new thread for {account.token.reveal()}")
+        return newest(self, name)
+
+    monkeypatch.setattr(Lake, "newest", fails)
+    with pytest.raises(ExportFailed, match="RuntimeError: can't start new thread for \\*\\*\\*; if it stays") as caught:
+        export(both)
+    assert [capture.account for capture in caught.value.landed] == ["default"]
 
 
 def test_snapshots_that_went_while_they_were_not_read(serve: Callable[..., Sandbox]) -> None:
