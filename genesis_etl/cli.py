@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> int:
     try:
         "".join(arguments).encode("utf-8")
     except UnicodeEncodeError:
-        return _fail("an argument is not UTF-8; write it as UTF-8", 2)
+        return _fail("an argument is not UTF-8, or the locale (LC_ALL, LANG) is not; set both right", 2)
     try:
         return cli.main(arguments, prog_name="genesis-etl", standalone_mode=False) or 0
     except BaseException as error:
