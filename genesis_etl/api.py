@@ -117,6 +117,10 @@ class Stop:
         self._is_set = False
         self._events: list[threading.Event] = []
 
+    def __reduce__(self) -> tuple[type[Stop], tuple[()]]:
+        # On a cluster each process has its own clients to stop.
+        return Stop, ()
+
     def event(self) -> threading.Event:
         """Return an event of one client's own, which is set with all others."""
         event = threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import pickle
 import random
 import resource
 import signal
@@ -819,6 +820,14 @@ def test_a_host_that_no_request_can_go_to_fails_its_account_alone(host: str) -> 
         export(replace(one, accounts=(bad, *one.accounts)))
     assert len(caught.value.landed) == 1
     assert caught.value.exit_code == 2
+
+
+def test_a_stop_can_be_sent_to_a_cluster() -> None:
+    """A flow's task is pickled with what it uses, and in another process there is nothing to stop yet."""
+    stop = Stop()
+    stop.set()
+    assert not pickle.loads(pickle.dumps(stop)).event().is_set()
+    assert stop.event().is_set()
 
 
 def test_nothing_leaves_after_a_stop(sandbox: Sandbox) -> None:
