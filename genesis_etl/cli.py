@@ -24,9 +24,10 @@ import pyarrow as pa
 from genesis_etl import demo as demo_room
 from genesis_etl import forecast as future
 from genesis_etl.capture import Progress
+from genesis_etl.commit import CAPTURE_COLUMNS, Capture, capture_rows
 from genesis_etl.errors import ExportFailed, GenesisEtlError, ReportError, SettingsError
 from genesis_etl.export import export, live_rows
-from genesis_etl.lake import CAPTURE_COLUMNS, NO_CAPTURE, Capture, Lake, capture_rows
+from genesis_etl.lake import NO_CAPTURE, Lake
 from genesis_etl.render import FORMATS, escaped, render, sparkline, wrapped
 from genesis_etl.reports import ENGINES, PERIODS, describe, find_report, open_lake, report_names
 from genesis_etl.settings import DEFAULT_CONFIG, Settings, alarm_hook, redacted

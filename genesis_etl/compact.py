@@ -18,18 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genesis_etl.commit import Commit, file_name, is_fold, stem_time, time_of_stem
 from genesis_etl.errors import LakeError
-from genesis_etl.lake import (
-    NO_CAPTURE,
-    ORPHAN_AGE,
-    Commit,
-    Contents,
-    Lake,
-    file_name,
-    is_fold,
-    stem_time,
-    time_of_stem,
-)
+from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Contents, Lake
 from genesis_etl.storage import TEMPORARY, Entry
 from genesis_etl.table import CAPTURES, IMAGES
 from genesis_etl.warehouse import Warehouse

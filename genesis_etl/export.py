@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from genesis_etl.api import Client, Stop
 from genesis_etl.capture import Progress, Reading, read_account
+from genesis_etl.commit import Capture
 from genesis_etl.compact import compact_when_due
 from genesis_etl.errors import (
     BadPage,
@@ -25,7 +26,7 @@ from genesis_etl.errors import (
     LakeError,
     SettingsError,
 )
-from genesis_etl.lake import Capture, Lake
+from genesis_etl.lake import Lake
 from genesis_etl.settings import Account, Settings
 from genesis_etl.table import Rows, to_rows
 from genesis_etl.text import Redactor

@@ -17,17 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genesis_etl.commit import file_name, stem_time, time_of_stem
 from genesis_etl.errors import LakeError, SettingsError
-from genesis_etl.lake import (
-    NO_CAPTURE,
-    ORPHAN_AGE,
-    Contents,
-    Damage,
-    Lake,
-    file_name,
-    stem_time,
-    time_of_stem,
-)
+from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Contents, Damage, Lake
 from genesis_etl.storage import TEMPORARY, Entry
 from genesis_etl.table import CAPTURES, IMAGES
 from genesis_etl.text import shown

@@ -1,11 +1,7 @@
-"""Captures as Parquet files: where they lie, how they become visible, which file speaks for which capture.
+"""Captures as Parquet files: how they become visible, and which file speaks for which capture.
 
-    images/default/2026/20261123T163000123456Z-9f3a1c2e-4b1d….parquet      the rows
-    captures/default/2026/20261123T163000123456Z-9f3a1c2e-77c0….parquet    the commit, written last
-
-The last part of a name is the start of the sha256 of the file's own bytes. A capture belongs to the
-greatest stem whose commit lists it and whose images file is whole; a file's rows speak for no other.
-The only room that knows where a file lies.
+A capture belongs to the greatest stem whose commit lists it and whose images file is whole; a file's rows speak for
+no other. The only room that knows where a file lies.
 """
 
 from __future__ import annotations
@@ -14,10 +10,9 @@ import contextlib
 import hashlib
 import io
 import os
-import re
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -25,49 +20,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from genesis_etl.commit import (
+    Capture,
+    Commit,
+    file_name,
+    is_account,
+    is_fold,
+    parse_commit,
+    parse_rows,
+    stem_time,
+    time_of_stem,
+)
 from genesis_etl.errors import LakeError
 from genesis_etl.storage import TEMPORARY, Entry, Storage, open_storage
-from genesis_etl.table import CAPTURES, IMAGES, ROW, NewerSchema, schema_version, upgraded
-from genesis_etl.text import shown
+from genesis_etl.table import CAPTURES, IMAGES, ROW, NewerSchema, schema_version
 from genesis_etl.times import format_time
 
 NO_CAPTURE: Final = "no capture yet in {url}; run `genesis-etl export`"
-# The columns of the table `captures`; the file knows one more.
-CAPTURE_COLUMNS: Final = [name for name in CAPTURES.names if name != "listed_snapshots"]
 ORPHAN_AGE: Final = timedelta(hours=1)
 _LISTINGS: Final = 5
 _MOVING: Final = (
     f"{{url}}: in {_LISTINGS} listings, commits went before they could be read; try again when no compaction with a "
     "short --grace runs beside"
 )
-
-_ACCOUNT: Final = "[a-z0-9-]{1,63}"
-_PATH = re.compile(
-    rf"(?P<dataset>images|captures)/(?P<account>{_ACCOUNT})/(?P<year>[0-9]{{4}})/"
-    r"(?P<stem>(?P<name>(?P<time>[0-9]{8}T[0-9]{12}Z)-(?P<fold>fold-)?[0-9a-f]{8})-(?P<hash>[0-9a-f]{16}))\.parquet"
-)
-_TIME: Final = "%Y%m%dT%H%M%S%fZ"
-
-
-@dataclass(frozen=True)
-class Capture:
-    """One row of the table `captures`; what each field means stands in `table.CAPTURES`."""
-
-    account: str
-    capture_id: str
-    captured_at: datetime
-    finished_at: datetime
-    images: int
-    snapshots: int | None
-    rows: int
-    requests: int
-    retries: int
-    passes: int
-    endpoint: str
-    etl_version: str
-    file: str
-    sha256: str
-    listed_snapshots: int
 
 
 @dataclass(frozen=True)
@@ -83,29 +58,6 @@ class Damage:
     since: datetime
     until: datetime
     is_newer: bool = False
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A commit that was read: the captures it lists (schema `CAPTURES`) and the images file they lie in."""
-
-    path: str
-    account: str
-    stem: str
-    captures: pa.Table
-    file: str
-    sha256: str
-
-    @property
-    def is_fold(self) -> bool:
-        """Tell whether compaction wrote it."""
-        return is_fold(self.path)
-
-    @property
-    def capture_ids(self) -> list[str]:
-        """Return the ids of the captures it lists."""
-        ids: list[str] = self.captures["capture_id"].to_pylist()
-        return ids
 
 
 @dataclass(frozen=True)
@@ -371,7 +323,7 @@ class Lake:
         return self._whole[key]
 
     def _commit_entries(self, account: str | None = None) -> list[Entry]:
-        if account is not None and not re.fullmatch(_ACCOUNT, account):
+        if account is not None and not is_account(account):
             return []  # no account has such a name, but a folder elsewhere may
         entries = self._storage.entries("captures" if account is None else f"captures/{account}")
         return [entry for entry in entries if file_name(entry.path) is not None]
@@ -398,67 +350,6 @@ def _parquet(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def stem_time(moment: datetime) -> str:
-    """Write an instant as stems begin, so that they sort by time."""
-    return moment.astimezone(UTC).strftime(_TIME)
-
-
-def time_of_stem(path: str) -> datetime:
-    """Return the instant that a file of the lake is named after."""
-    match = file_name(path)
-    assert match is not None
-    return datetime.strptime(match["time"], _TIME).replace(tzinfo=UTC)
-
-
-def is_fold(path: str) -> bool:
-    """Tell whether compaction wrote a file of the lake."""
-    match = file_name(path)
-    return match is not None and match["fold"] is not None
-
-
-def file_name(path: str) -> re.Match[str] | None:
-    """Read the path of a lake's own file (`dataset, account, year, stem, name, time, fold, hash`); None for a stranger.
-
-    The images file and the commit of one landing share their `name`.
-    """
-    return _PATH.fullmatch(path)
-
-
-def parse_rows(data: bytes, schema: pa.Schema) -> pa.Table:
-    """Read a file's bytes with the columns of `schema`; raises as `upgraded`, or what Arrow says of no Parquet."""
-    # `read_table` plans a dataset first, which takes three times as long. And without threads: one that still holds
-    # the bytes, or a Python file, when the process ends aborts it.
-    return upgraded(pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False), schema)
-
-
-def parse_commit(path: str, data: bytes) -> Commit:
-    """Read a commit; NewerSchema where a later version wrote it, ValueError where it is not what its name says."""
-    match = file_name(path)
-    assert match is not None
-    if not hashlib.sha256(data).hexdigest().startswith(match["hash"]):
-        raise ValueError("the commit is damaged, its sha256 is another than its name says")
-    try:
-        table = parse_rows(data, CAPTURES)
-        account, file, sha256 = (_only(table[name]) for name in ("account", "file", "sha256"))
-    except NewerSchema:
-        raise
-    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
-        raise ValueError(f"the commit cannot be read as captures: {shown(str(error))}") from None
-    if account != match["account"]:
-        raise ValueError(f"the commit holds captures of the account {shown(account)}")
-    named = file_name(file)
-    if named is None or named["dataset"] != "images":
-        raise ValueError(f"the commit names {shown(file)}, which is no images file")
-    return Commit(path, account, match["stem"], table, file, sha256)
-
-
-def _only(column: pa.ChunkedArray) -> str:
-    values = pc.unique(column).to_pylist()
-    if len(values) != 1:
-        raise ValueError(f"{len(values)} values where all rows share one")
-    return str(values[0])
-
-
 def _lost_commit(path: str, error: ValueError | LakeError) -> Damage:
     """Say what a commit that cannot be read may have held: one capture, or for a fold its year up to its stem."""
     match = file_name(path)
@@ -471,8 +362,3 @@ def _lost_commit(path: str, error: ValueError | LakeError) -> Damage:
 def _is_claimed(damage: Damage, claimed: Iterable[tuple[str, str]]) -> bool:
     match = file_name(damage.path)
     return match is not None and (damage.account, match["name"]) in claimed
-
-
-def capture_rows(captures: Sequence[Capture]) -> pa.Table:
-    """Return captures as a table with the columns of `CAPTURES`."""
-    return pa.Table.from_pylist([asdict(capture) for capture in captures], schema=CAPTURES)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from genesis_etl.lake import Capture, Lake, capture_rows
+from genesis_etl.commit import Capture, capture_rows
+from genesis_etl.lake import Lake
 from genesis_etl.table import IMAGES, ROW
 
 Row = dict[str, Any]

@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from genesis_etl.commit import is_fold
 from genesis_etl.compact import Folding, compact
 from genesis_etl.errors import LakeError
-from genesis_etl.lake import Lake, is_fold
+from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from tests.conftest import figure
 from tests.histories import Row, at, fold, land, land_all, row, rows, snapshot_of

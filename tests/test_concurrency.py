@@ -11,7 +11,8 @@ from datetime import timedelta
 
 import pytest
 
-from genesis_etl.lake import Capture, Lake
+from genesis_etl.commit import Capture
+from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from genesis_etl.verify import has_failed, verify
 from tests.conftest import figure

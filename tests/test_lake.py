@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from genesis_etl import lake as room
+from genesis_etl.commit import Capture, capture_rows
 from genesis_etl.compact import compact_account
 from genesis_etl.errors import GenesisEtlError, LakeError
-from genesis_etl.lake import Capture, Lake, capture_rows
+from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from genesis_etl.storage import LocalStorage
 from genesis_etl.table import CAPTURES, IMAGES

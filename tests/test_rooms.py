@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "genesis_etl"
 ORDER = [
     ["errors", "version", "text", "times", "settings"],
     ["page", "pacer", "transport", "table"],
+    ["commit"],
     ["storage", "s3"],
     ["api", "capture", "lake"],
     ["warehouse", "verify"],

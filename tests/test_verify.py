@@ -12,8 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from genesis_etl.commit import capture_rows
 from genesis_etl.errors import LakeError
-from genesis_etl.lake import Lake, capture_rows
+from genesis_etl.lake import Lake
 from genesis_etl.table import IMAGES, ROW
 from genesis_etl.verify import SCHEMA, has_failed, verify
 from tests.conftest import figure

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from genesis_etl.commit import Capture
 from genesis_etl.errors import LakeError, ReportError
-from genesis_etl.lake import Capture, Lake
+from genesis_etl.lake import Lake
 from genesis_etl.reports import OpenLake, open_lake
 from genesis_etl.table import ROW
 from genesis_etl.warehouse import VIEWS, view_sql
