@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "genesis_etl"
 # A room may import those before it, never one after it.
 ORDER = [
     ["errors", "version", "text", "times", "settings"],
+    ["process"],
     ["page", "pacer", "transport", "table"],
     ["commit"],
     ["storage", "s3"],
@@ -22,7 +23,7 @@ ORDER = [
     ["export"],
     ["forecast", "reports", "render", "sandbox"],
     ["check", "starter", "charts", "figures"],
-    ["dashboard"],
+    ["dashboard", "screen"],
     ["demo"],
     ["cli"],
     ["__main__"],
