@@ -36,8 +36,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
 
+# ONLY="-m slow" leaves out what make test has just run.
 test-all: setup-all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(ONLY)
 
 # What attacks the three promises, longer and with the figures in the end; under ten minutes.
 torture: setup

@@ -138,6 +138,10 @@ class Stop:
                 event.set()
 
 
+def _after(throttles: int) -> str:
+    return f", after {throttles} answers of 429" if throttles else ""
+
+
 class Client:
     """Reads single pages for one account; threads share it and its rate.
 
@@ -211,8 +215,7 @@ class Client:
             try:
                 sent_at = self._pacer.wait(self._ends_at)
             except ApiUnavailable as error:
-                after = f", after {throttles} answers of 429" if throttles else ""
-                raise ApiUnavailable(f"{where}: {error}{after}; try again later") from None
+                raise ApiUnavailable(f"{where}: {error}{_after(throttles)}; try again later") from None
             with self._count:
                 self.requests += 1
                 self.retries += bool(failures or throttles)
@@ -221,7 +224,7 @@ class Client:
             except _Throttled as throttle:
                 throttles += 1
                 own = min(2.0 ** min(throttles, 9), MAX_WAIT) * self._settings.backoff * random.uniform(0.5, 1)
-                self._pacer.hold(self._allowed(throttle.retry_after, own, where, throttle), sent_at)
+                self._pacer.hold(self._allowed(throttle.retry_after, own, where, f"{throttle}"), sent_at)
             except _Transient as fault:
                 failures += 1
                 if self._stopped.is_set():
@@ -232,7 +235,7 @@ class Client:
                     raise fault.kind(f"{where}: {fault}; {advice}") from None
                 own = 2.0 ** (failures - 1) * self._settings.backoff * random.uniform(0.5, 1)
                 own = min(own, MAX_BACKOFF - waited)
-                wait = self._allowed(fault.retry_after, own, where, fault)
+                wait = self._allowed(fault.retry_after, own, where, f"{fault}{_after(throttles)}")
                 waited += 0.0 if fault.retry_after is not None else wait
                 if self._stopped.wait(wait):
                     raise ApiUnavailable(f"{where}: stopped") from None
@@ -240,7 +243,7 @@ class Client:
                 self._pacer.narrow()
                 return page
 
-    def _allowed(self, asked: float | None, own: float, where: str, cause: Exception) -> float:
+    def _allowed(self, asked: float | None, own: float, where: str, cause: str) -> float:
         """Return how long to wait: as asked, at most a minute; an error where that cannot end in time."""
         left = self._ends_at - time.monotonic()
         wait = own if asked is None else asked

@@ -153,6 +153,7 @@ def run_flow(prefect: Prefect, cwd: Path, **environment: str) -> subprocess.Comp
     )
 
 
+@pytest.mark.xdist_group("prefect")
 def test_a_running_server_shows_the_flow_completed_with_its_tasks(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_running_server_shows_the_flow_completed_with_its_tasks(
     assert landed["images"].tolist() == [140]
 
 
+@pytest.mark.xdist_group("prefect")
 def test_a_failing_account_stops_no_other_and_fails_the_flow_by_name(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -196,6 +198,7 @@ def test_a_failing_account_stops_no_other_and_fails_the_flow_by_name(
         assert token not in stored_text(prefect.home)
 
 
+@pytest.mark.xdist_group("prefect")
 def test_without_the_prefect_api_the_error_is_clear_and_the_command_captures(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -218,6 +221,7 @@ def test_without_the_prefect_api_the_error_is_clear_and_the_command_captures(
     assert len(open_lake(str(tmp_path / "data" / "lake")).sql("select * from captures")) == 1
 
 
+@pytest.mark.xdist_group("prefect")
 def test_with_prefects_database_locked_the_error_is_clear_and_the_command_captures(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:

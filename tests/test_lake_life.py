@@ -115,7 +115,7 @@ EDITS: dict[str, dict[str, str]] = {
         '        "extra": both.extra(),': '        "note": both.text("note", only="images"), "extra": both.extra(),',
         '"family", "slug", "versions")': '"family", "slug", "versions", "note")',
     },
-    "lake.py": {"    listed_snapshots: int\n": "    listed_snapshots: int\n    label: str | None = None\n"},
+    "commit.py": {"    listed_snapshots: int\n": "    listed_snapshots: int\n    label: str | None = None\n"},
 }
 Newer = Callable[..., Any]
 
