@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -89,3 +92,48 @@ def snapshot_of(folder: Any) -> dict[str, bytes]:
         for base, _, names in os.walk(folder)
         for name in names
     }
+
+
+# What is loaded before the fork is loaded once for all.
+_DEATHS = """
+import builtins, os, pathlib, shutil, sys
+for step in range(100):
+    shutil.copytree("whole", f"lake{step}")
+    child = os.fork()
+    if child == 0:
+        break
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == 0:
+        print(step)
+    if code != 9:
+        sys.exit(code)
+else:
+    sys.exit("the work never came to its end")
+left = step
+def mortal(owner, name):
+    original = getattr(owner, name)
+    def dying(*args, **kwargs):
+        global left
+        if name != "open" or args[1:2] == ("xb",):
+            left -= 1
+            if left < 0:
+                os._exit(9)
+        return original(*args, **kwargs)
+    setattr(owner, name, dying)
+for owner, name in ((os, "fsync"), (os, "rename"), (pathlib.Path, "unlink"), (builtins, "open")):
+    mortal(owner, name)
+work(f"lake{step}")
+os._exit(0)
+"""
+
+
+def died_at_every_step(work: str, *arguments: str) -> int:
+    """Run `work(url)` on copies `lake0`, `lake1`, … of the lake `whole`; each dies at a later change of the disk.
+
+    `work` is a script that defines it. Returns the number of the last copy, whose run came to its end.
+    """
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-c", work + _DEATHS, *arguments]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)

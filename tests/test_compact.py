@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,7 +22,7 @@ from genesis_etl.errors import LakeError
 from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from tests.conftest import figure
-from tests.histories import Row, at, fold, land, land_all, row, rows, snapshot_of
+from tests.histories import Row, at, died_at_every_step, fold, land, land_all, row, rows, snapshot_of
 
 NOW = at("2026-11-23 12:00")
 NOTHING = timedelta(0)
@@ -320,37 +318,12 @@ def test_a_thousand_random_histories_tell_the_same(part: int) -> None:
     law()
 
 
-# Every step in a child of its own; modules that are loaded once are loaded for all.
 KILLED = """
-import builtins, os, pathlib, shutil, sys
 from datetime import datetime, timedelta, UTC
 from genesis_etl.compact import compact
 from genesis_etl.lake import Lake
-for step in range(60):
-    shutil.copytree("whole", f"lake{step}")
-    child = os.fork()
-    if child == 0:
-        break
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
-        print(step)
-        sys.exit()
-else:
-    sys.exit("the run never came to its end")
-left = step
-def mortal(owner, name):
-    original = getattr(owner, name)
-    def dying(*args, **kwargs):
-        global left
-        if name != "open" or args[1:2] == ("xb",):
-            left -= 1
-            if left < 0:
-                os._exit(9)
-        return original(*args, **kwargs)
-    setattr(owner, name, dying)
-for owner, name in ((os, "fsync"), (os, "rename"), (pathlib.Path, "unlink"), (builtins, "open")):
-    mortal(owner, name)
-compact(Lake(f"lake{step}"), grace=timedelta(0), now=datetime(2026, 11, 23, 12, tzinfo=UTC))
-os._exit(0)
+def work(url):
+    compact(Lake(url), grace=timedelta(0), now=datetime(2026, 11, 23, 12, tzinfo=UTC))
 """
 
 
@@ -359,10 +332,7 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(stride: int) -> None:
     """Sudden death at the n-th change of the disk, for every n: the same answers, and the next run ends the work."""
     land_all(Lake("whole"), HISTORY)
     before = answers("whole")
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    died = subprocess.run([sys.executable, "-c", KILLED], env=environ, capture_output=True, text=True)
-    assert died.returncode == 0, died.stderr
-    last = int(died.stdout)
+    last = died_at_every_step(KILLED)
     assert last > 10
     for step in range(last, -1, -stride):
         lake = f"lake{step}"

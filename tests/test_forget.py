@@ -6,7 +6,6 @@ import os
 import pty
 import shutil
 import subprocess
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +21,7 @@ from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from genesis_etl.verify import has_failed, verify
 from tests.conftest import figure
-from tests.histories import Row, at, fold, land, land_all, row, rows, snapshot_of
+from tests.histories import Row, at, died_at_every_step, fold, land, land_all, row, rows, snapshot_of
 from tests.test_cli import ETL, Run, refused, run
 from tests.test_compact import HISTORY, NOTHING, NOW, answers
 
@@ -187,37 +186,13 @@ def test_what_nobody_names_goes_when_it_is_old() -> None:
     )
 
 
-# Every step in a child of its own; modules that are loaded once are loaded for all.
 KILLED = """
-import builtins, os, pathlib, shutil, sys
+import sys
 from datetime import datetime, UTC
 from genesis_etl.forget import forget
 from genesis_etl.lake import Lake
-for step in range(80):
-    shutil.copytree("whole", f"lake{step}")
-    child = os.fork()
-    if child == 0:
-        break
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
-        print(step)
-        sys.exit()
-else:
-    sys.exit("the run never came to its end")
-left = step
-def mortal(owner, name):
-    original = getattr(owner, name)
-    def dying(*args, **kwargs):
-        global left
-        if name != "open" or args[1:2] == ("xb",):
-            left -= 1
-            if left < 0:
-                os._exit(9)
-        return original(*args, **kwargs)
-    setattr(owner, name, dying)
-for owner, name in ((os, "fsync"), (os, "rename"), (pathlib.Path, "unlink"), (builtins, "open")):
-    mortal(owner, name)
-forget(Lake(f"lake{step}"), "default", datetime.fromisoformat(sys.argv[1]) if sys.argv[1] else None)
-os._exit(0)
+def work(url):
+    forget(Lake(url), "default", datetime.fromisoformat(sys.argv[1]) if sys.argv[1] else None)
 """
 
 
@@ -232,11 +207,7 @@ def test_killed_at_any_step_the_lake_is_whole(before: Any, stride: int) -> None:
     shutil.copytree("lake", "whole")
     everything, other = observed(), observed("other")
     end = before or at("2100-01-01")
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    command = [sys.executable, "-c", KILLED, before.isoformat() if before else ""]
-    died = subprocess.run(command, env=environ, capture_output=True, text=True)
-    assert died.returncode == 0, died.stderr
-    last = int(died.stdout)
+    last = died_at_every_step(KILLED, before.isoformat() if before else "")
     assert last >= 8
     for step in range(last, -1, -stride):
         shutil.rmtree("lake")
