@@ -12,22 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings as laws
 
 from genesis_etl.errors import ExportFailed
 from genesis_etl.export import export
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 
-# How many histories a law is tried on: fewer where `make test` has five minutes.
-laws.register_profile("quick", max_examples=20)
-laws.register_profile("whole", max_examples=50)
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Choose how long laws are tried before a test module is read."""
-    laws.load_profile("quick" if config.getoption("markexpr") == "not slow" else "whole")
 
 
 @pytest.fixture(autouse=True)

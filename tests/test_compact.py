@@ -295,7 +295,7 @@ def play(url: str, steps: list[tuple[str, int, str, list[Row]]]) -> None:
         assert one.report_rows(name, **options).equals(other.report_rows(name, **options))
 
 
-@settings(max_examples=settings().max_examples // 2, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEP, min_size=1, max_size=14))
 def test_random_histories_tell_the_same_folded_or_not(steps: list[tuple[str, int, str, list[Row]]]) -> None:
     """Renames, gaps, disappearances, returns, late and empty captures, two accounts: folding changes no answer."""
@@ -305,11 +305,11 @@ def test_random_histories_tell_the_same_folded_or_not(steps: list[tuple[str, int
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
-def test_hundreds_of_random_histories_tell_the_same(part: int) -> None:
-    """The same law over four hundred histories, 100 in each part."""
+def test_a_thousand_random_histories_tell_the_same(part: int) -> None:
+    """The same law over a thousand histories, 250 in each part."""
 
     @seed(part)
-    @settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=250, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(STEP, min_size=1, max_size=16))
     def law(steps: list[tuple[str, int, str, list[Row]]]) -> None:
         with tempfile.TemporaryDirectory() as folder:

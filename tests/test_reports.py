@@ -483,7 +483,7 @@ def test_health_shows_the_days_of_the_range(options: Any, count: int, first: Any
     assert days == sorted(set(days))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(minutes=st.sets(st.integers(0, 6 * 24 * 60), min_size=1, max_size=12))
 def test_health_is_what_plain_python_measures(minutes: set[int]) -> None:
     """Captures and longest gap of every day are those found by looking at all neighbours."""
@@ -733,7 +733,9 @@ def bound(text: str | None, *, is_end: bool) -> datetime | None:
     return at(text) + timedelta(days=is_end)
 
 
-PROPERTY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+PROPERTY = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 
 
 @PROPERTY

@@ -156,7 +156,7 @@ def folded_histories(draw: st.DrawFn) -> tuple[list[list[Row]], list[list[int]],
     return states, folds, late
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(drawn=folded_histories(), is_swept=st.booleans())
 def test_every_table_is_right_however_captures_are_folded(drawn: Any, is_swept: bool) -> None:
     """Whatever folds hold, overlap or lack, with late captures inside: all tables are those of the landed rows."""
