@@ -86,7 +86,7 @@ def read_account(
             except CollectionRefused as refusal:
                 # What could be read a moment ago is not something this account may not see.
                 if snapshots.passes > 1:
-                    refusal.args = (f"{refusal}; it could be read a moment ago, try again later",)
+                    refusal.advice = "it could be read a moment ago, try again later"
                 if must_have_snapshots or snapshots.passes > 1:
                     raise
                 return Reading(listed, None, images.passes, str(refusal))

@@ -127,7 +127,7 @@ def try_token(settings: Settings, account: Account, stop: Stop | None = None) ->
             refuse_clock(settings, client)
             return images
         except GenesisEtlError as error:
-            error.args = (client.redact(str(error)),)
+            error.changed(client.redact)
             raise
 
 
@@ -154,12 +154,10 @@ def _hiders(settings: Settings) -> list[Redactor]:
     return hiders
 
 
-def _failed(check: str, account: str | None, wanted: str, error: Exception) -> Row:
-    """Make a row of an error, whose line says what was seen, and after the last `;` or `:` what to do."""
-    text = str(error)
-    mark = "; " if "; " in text else ": "
-    seen, _, advice = text.rpartition(mark)
-    return Row(check, account, "failed", seen or text, wanted, advice if seen else None)
+def _failed(check: str, account: str | None, wanted: str, error: GenesisEtlError) -> Row:
+    """Make a row of an error: what was seen and where, and what to do."""
+    seen = f"{error.where}: {error.seen}" if error.where else error.seen
+    return Row(check, account, "failed", seen, wanted, error.advice)
 
 
 def _settings(settings: Settings) -> Iterator[Row]:

@@ -14,7 +14,11 @@
     ├── ChecksFailed           see to the rows that failed                       exit 1
     └── ExportFailed           some accounts failed; carries what landed         that of the first
 
-Every message is one line: what was seen, where, and what to do next.
+Every error has three fields, from which its one line is made here and nowhere else: `where: seen; advice`.
+
+    BadPage("404 Not Found", where="GET /images page 2, attempt 1 of 4", advice="check the endpoint setting")
+
+Whoever shows an error in parts (a row, JSON, the webhook) reads the fields; nobody takes a line apart again.
 """
 
 from __future__ import annotations
@@ -22,13 +26,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Self
 
 
 class GenesisEtlError(Exception):
-    """Anything that genesis-etl refuses; `exit_code` is what the command ends with."""
+    """Anything that genesis-etl refuses; `exit_code` is what the command ends with.
+
+    `seen` is what was seen, `where` the path, page, attempt or setting (None where `seen` says it), `advice` what to
+    do next.
+    """
 
     exit_code = 2
+
+    def __init__(self, seen: str, *, where: str | None = None, advice: str | None = None) -> None:
+        super().__init__(seen)
+        self.seen = seen
+        self.where = where
+        self.advice = advice
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.seen}" + (f"; {self.advice}" if self.advice else "")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross processes on a cluster, and pickle knows no keyword arguments.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+    def changed(self, change: Callable[[str], str]) -> Self:
+        """Change every field of this error (to take a secret out of it, say) and return it."""
+        self.seen = change(self.seen)
+        self.args = (self.seen,)
+        self.where = None if self.where is None else change(self.where)
+        self.advice = None if self.advice is None else change(self.advice)
+        return self
 
 
 class SettingsError(GenesisEtlError):
@@ -60,14 +91,12 @@ class BadPage(ApiError):
 class CollectionRefused(ApiError):
     """The API answers 403 or 404 for a whole collection."""
 
-    def __init__(self, message: str, *, status: int, exit_code: int) -> None:
-        super().__init__(message)
+    def __init__(
+        self, seen: str, *, status: int, exit_code: int, where: str | None = None, advice: str | None = None
+    ) -> None:
+        super().__init__(seen, where=where, advice=advice)
         self.status = status
         self.exit_code = exit_code
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Errors cross processes on a cluster, and pickle knows no keyword arguments.
-        return _collection_refused, (str(self), self.status, self.exit_code)
 
 
 class CaptureError(GenesisEtlError):
@@ -109,14 +138,13 @@ class ExportFailed(GenesisEtlError):
         first = next(iter(self.failed.values()))
         self.exit_code = first.exit_code
         if len(self.failed) == 1 and not self.landed:
-            message = str(first)
+            super().__init__(first.seen, where=first.where, advice=first.advice)
         else:
-            message = "; ".join(f"account {name}: {error}" for name, error in self.failed.items())
-        super().__init__(message)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ExportFailed, (self.landed, self.failed)
+            super().__init__("; ".join(f"account {name}: {error}" for name, error in self.failed.items()))
 
 
-def _collection_refused(message: str, status: int, exit_code: int) -> CollectionRefused:
-    return CollectionRefused(message, status=status, exit_code=exit_code)
+def _rebuilt(kind: type[GenesisEtlError], args: tuple[Any, ...], fields: dict[str, Any]) -> GenesisEtlError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error

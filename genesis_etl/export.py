@@ -132,17 +132,18 @@ def export_account(
             )
         except CollectionRefused as refusal:
             if newest is not None and newest.snapshots is not None and refusal.exit_code != 2:
-                refusal.args = (
-                    f"{refusal}; the capture before could read /snapshots, so this one would look like every "
-                    "snapshot deleted: mend the access, or give --without-snapshots",
+                loss = (
+                    "the capture before could read /snapshots, so this one would look like every snapshot deleted: "
+                    "mend the access, or give --without-snapshots"
                 )
+                refusal.advice = "; ".join(filter(None, (refusal.advice, loss)))
             raise
         refuse_clock(settings, client)
         _refuse_forgetting(lake, newest, reading, allow_empty=allow_empty)
         try:
             rows = to_rows(reading.images, reading.snapshots)
         except BadPage as error:
-            error.args = (f"GET /images and /snapshots: {error}; nothing was written, report what the API sent",)
+            error.where, error.advice = "GET /images and /snapshots", "nothing was written, report what the API sent"
             raise
         if notice is not None:
             for note in _notes(reading, rows, without_snapshots=without_snapshots):
@@ -219,7 +220,7 @@ def _redacted(client: Client) -> Iterator[None]:
     try:
         yield
     except GenesisEtlError as error:
-        error.args = (client.redact(str(error)),)
+        error.changed(client.redact)
         raise
 
 
