@@ -27,6 +27,7 @@ from genesis_etl.errors import (
     SettingsError,
 )
 from genesis_etl.lake import Lake
+from genesis_etl.listeners import guards_listeners
 from genesis_etl.settings import Account, Settings
 from genesis_etl.table import Rows, to_rows
 from genesis_etl.text import Redactor
@@ -38,6 +39,7 @@ TOLERANCE: Final = timedelta(minutes=5)
 Notice = Callable[[str], None]
 
 
+@guards_listeners
 def export(
     settings: Settings,
     accounts: tuple[str, ...] = (),
@@ -53,6 +55,7 @@ def export(
     Accounts are captured side by side, `settings.workers` at a time, each within its own rate.
     With `compacts`, an account of which many captures lie unfolded has its finished days folded after that.
     Tries every account, then raises ExportFailed with `.landed` and `.failed` if any of them failed.
+    `progress` and `notice` are called on the threads that capture, and what they raise costs no capture.
     """
     chosen = settings.chosen(accounts)
     stop = Stop()
@@ -101,6 +104,7 @@ def export(
     return landed
 
 
+@guards_listeners
 def export_account(
     settings: Settings,
     account: Account,
@@ -172,6 +176,7 @@ def export_account(
     return capture
 
 
+@guards_listeners
 def live_rows(
     settings: Settings,
     account: Account,

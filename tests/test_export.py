@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from genesis_etl.commit import Capture
 from genesis_etl.errors import ExportFailed, SettingsError
 from genesis_etl.export import export, live_rows
 from genesis_etl.lake import Lake
+from genesis_etl.process import Stopped
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import AT, files_of, listing, refused, settings_for, some_images, some_snapshots
@@ -392,3 +395,90 @@ def test_no_more_accounts_are_read_at_once_than_there_are_workers(serve: Callabl
     settings = replace(settings_for(sandbox), accounts=accounts, workers=2)
     assert len(export(settings)) == 6
     assert most == 2
+
+
+# --- those who listen ------------------------------------------------------------------------------------------
+
+
+class Deaf:
+    """A listener that raises at its first calls, and remembers what it heard after that."""
+
+    def __init__(self, error: BaseException, times: int = 1_000_000) -> None:
+        self.error = error
+        self.left = times
+        self.heard: list[str] = []
+
+    def __call__(self, *what: object) -> None:
+        self.left -= 1
+        if self.left >= 0:
+            raise self.error
+        self.heard.append(" ".join(map(str, what)))
+
+
+@pytest.mark.parametrize("accounts", ["a", "abc"])
+@pytest.mark.parametrize("error", [RuntimeError("no context"), OSError(28, "full"), StopIteration(), MemoryError()])
+def test_a_progress_that_raises_costs_no_capture(
+    serve: Callable[..., Sandbox], accounts: str, error: Exception
+) -> None:
+    """Whatever it raises, on every thread that calls it, all accounts land, and it is told once in the end."""
+    sandbox = serve(collections=listing(250, 120))
+    said: list[str] = []
+    settings = several(sandbox, **dict.fromkeys(accounts, sandbox.token))
+    assert len(export(settings, progress=Deaf(error), notice=said.append)) == len(accounts)
+    (line,) = said
+    assert line.startswith("the listener `progress` failed ")
+    assert type(error).__name__ in line
+
+
+def test_a_notice_that_raises_at_first_is_told_so_in_the_end(serve: Callable[..., Sandbox]) -> None:
+    """Notes that it could not take are lost, the captures are not, and what is said last reaches it."""
+    sandbox = serve(collections=lambda name, at: some_images(2, zone=1) if name == "images" else [])
+    notice = Deaf(RuntimeError("There is no active click context."), times=3)
+    assert len(export(several(sandbox, **dict.fromkeys("abc", sandbox.token)), notice=notice)) == 3
+    assert notice.heard == [
+        "the listener `notice` failed 3 times, which cost no capture: RuntimeError: There is no active click context."
+    ]
+
+
+def test_a_notice_that_always_raises_is_a_warning(serve: Callable[..., Sandbox]) -> None:
+    """Where nobody can be told, Python's own way to be told is left, and the capture has landed."""
+    sandbox = serve(collections=lambda name, at: some_images(2, zone=1) if name == "images" else [])
+    with pytest.warns(RuntimeWarning, match="`notice` failed once, which cost no capture: ValueError: deaf") as told:
+        assert len(export(settings_for(sandbox), notice=Deaf(ValueError("deaf")))) == 1
+    assert told[0].filename == __file__
+
+
+def test_a_warning_that_is_an_error_costs_no_capture(serve: Callable[..., Sandbox]) -> None:
+    """Under `python -W error` the captures are returned all the same."""
+    sandbox = serve(collections=lambda name, at: some_images(2, zone=1) if name == "images" else [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(export(settings_for(sandbox), notice=Deaf(ValueError("deaf")))) == 1
+
+
+def test_a_failure_is_the_accounts_own_where_a_listener_fails_too(serve: Callable[..., Sandbox]) -> None:
+    """What a listener raises hides no error of an account's."""
+    sandbox = serve(collections=listing(3, 0))
+    said: list[str] = []
+    with pytest.raises(ExportFailed) as caught:
+        export(several(sandbox, a="wrong-token", b=sandbox.token), progress=Deaf(KeyError("x")), notice=said.append)
+    assert (list(caught.value.failed), caught.value.exit_code, len(said)) == (["a"], 3, 1)
+
+
+def test_a_live_list_survives_its_progress(serve: Callable[..., Sandbox]) -> None:
+    """The images are shown, whatever showing their progress comes to."""
+    settings = settings_for(serve(collections=listing(3, 0)))
+    with pytest.warns(RuntimeWarning, match="`progress` failed"):
+        assert len(live_rows(settings, settings.accounts[0], progress=Deaf(RuntimeError())).table) == 6
+
+
+@pytest.mark.parametrize("accounts", ["a", "abc"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Stopped(signal.SIGTERM)])
+def test_a_listener_may_still_stop_everything(
+    serve: Callable[..., Sandbox], accounts: str, error: BaseException
+) -> None:
+    """What is no Exception asks to stop: it goes through, and nothing lands."""
+    sandbox = serve(collections=listing(250, 0))
+    with pytest.raises(type(error)):
+        export(several(sandbox, **dict.fromkeys(accounts, sandbox.token)), progress=Deaf(error))
+    assert files_of("lake") == {}

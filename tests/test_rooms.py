@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "genesis_etl"
 ORDER = [
     ["errors", "version", "text", "times", "settings"],
     ["process"],
-    ["page", "pacer", "transport", "table"],
+    ["page", "pacer", "transport", "table", "listeners"],
     ["commit"],
     ["storage", "s3"],
     ["api", "capture", "lake"],
