@@ -19,23 +19,9 @@ from genesis_etl.commit import CAPTURE_COLUMNS, Capture, capture_rows
 from genesis_etl.errors import ExportFailed, GenesisEtlError, ReportError, SettingsError
 from genesis_etl.export import export, live_rows
 from genesis_etl.lake import NO_CAPTURE, Lake
-from genesis_etl.render import wrapped
+from genesis_etl.outfile import refuse_unwritable
 from genesis_etl.reports import ENGINES, PERIODS, describe, find_report, open_lake, report_names
-from genesis_etl.screen import (
-    asked,
-    common_options,
-    lake_option,
-    print_findings,
-    print_rows,
-    progress_bar,
-    row_options,
-    say,
-    sketch,
-    warn,
-    width,
-    writable,
-    write_rows,
-)
+from genesis_etl.screen import Output, common_options, lake_option, row_options
 from genesis_etl.settings import DEFAULT_CONFIG, Settings, alarm_hook
 from genesis_etl.table import CAPTURES
 from genesis_etl.text import shown
@@ -52,10 +38,6 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; whatever goes wrong has been said in one line by then."""
     return process.ended(functools.partial(cli.main, prog_name="genesis-etl", standalone_mode=False), arguments)
-
-
-def _settings(**options: Any) -> Settings:
-    return Settings.load(asked("config"), **options)
 
 
 def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, Exception]) -> pa.Table:
@@ -78,7 +60,7 @@ def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 @click.version_option(__version__, prog_name="genesis-etl", message="%(prog)s %(version)s")
 @click.pass_context
-def cli(context: click.Context, config: str | None, quiet: bool, debug: bool) -> None:
+def cli(context: click.Context, /, **_: Any) -> None:
     """Keep the history of your Genesis Cloud images and snapshots, and query it.
 
     \b
@@ -86,7 +68,6 @@ def cli(context: click.Context, config: str | None, quiet: bool, debug: bool) ->
                   GENESISCLOUD_TOKEN=… genesis-etl export
                   genesis-etl report snapshot-growth
     """
-    context.obj = {"config": config, "quiet": quiet, "debug": debug}
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -100,7 +81,13 @@ def cli(context: click.Context, config: str | None, quiet: bool, debug: bool) ->
 @row_options
 @common_options
 def export_command(
-    accounts: tuple[str, ...], allow_empty: bool, without_snapshots: bool, no_compact: bool, lake: str | None
+    config: str | None,
+    output: Output,
+    accounts: tuple[str, ...],
+    allow_empty: bool,
+    without_snapshots: bool,
+    no_compact: bool,
+    lake: str | None,
 ) -> None:
     """Capture every configured account now and land it in the lake.
 
@@ -109,10 +96,10 @@ def export_command(
     \b
     Example:  GENESISCLOUD_TOKEN=… genesis-etl export
     """
-    settings = _settings(lake=lake)
+    settings = Settings.load(config, lake=lake)
     names = [account.name for account in settings.chosen(accounts)]
     failed: ExportFailed | None = None
-    with progress_bar() as progress:
+    with output.progress_bar() as progress:
         try:
             landed = export(
                 settings,
@@ -121,19 +108,24 @@ def export_command(
                 without_snapshots=without_snapshots,
                 compacts=not no_compact,
                 progress=progress,
-                notice=say,
+                notice=output.say,
             )
         except ExportFailed as error:
             landed, failed = error.landed, error
     results = _results(names, landed, failed.failed if failed else {})
-    if asked("form") == "table":  # for people: what no account has is no column
+    if output.is_table:  # for people: what no account has is no column
         results = results.select([name for name in results.column_names if results[name].null_count < len(results)])
-    print_rows(results)
+    try:
+        output.print_rows(results)
+    except GenesisEtlError as error:
+        if failed is None:
+            raise
+        output.warn(str(error))  # the accounts' errors come first
     if failed is not None:
         raise failed
     from genesis_etl.check import beat
 
-    beat(settings, lambda text: say(f"warning: {text}"))  # whoever waits for it will ask
+    beat(settings, lambda text: output.say(f"warning: {text}"))  # whoever waits for it will ask
 
 
 @cli.command("images")
@@ -142,7 +134,9 @@ def export_command(
 @click.option("--region", metavar="R", help="Images of this region.")
 @row_options
 @common_options
-def images_command(accounts: tuple[str, ...], type_: str | None, region: str | None) -> None:
+def images_command(
+    config: str | None, output: Output, accounts: tuple[str, ...], type_: str | None, region: str | None
+) -> None:
     """List the images that are there now; nothing is stored.
 
     One row per image × region.
@@ -150,22 +144,22 @@ def images_command(accounts: tuple[str, ...], type_: str | None, region: str | N
     \b
     Example:  genesis-etl images --type snapshot --region NORD-NO-KRS-1
     """
-    settings = _settings()
+    settings = Settings.load(config)
     tables: list[pa.Table] = []
     failed: dict[str, GenesisEtlError] = {}
     for account in settings.chosen(accounts):
         try:
-            with progress_bar() as progress:
+            with output.progress_bar() as progress:
                 rows = live_rows(settings, account, type=type_, region=region, progress=progress)
         except GenesisEtlError as error:
             failed[account.name] = error
             continue
         for note in rows.notes:
-            say(f"account {account.name}: {note}")
+            output.say(f"account {account.name}: {note}")
         names = pa.array([account.name] * len(rows.table), pa.string())
         tables.append(rows.table.add_column(0, "account", names))
     if tables:
-        print_rows(pa.concat_tables(tables))
+        output.print_rows(pa.concat_tables(tables))
     if failed:
         raise ExportFailed(tables, failed)
 
@@ -190,6 +184,8 @@ def images_command(accounts: tuple[str, ...], type_: str | None, region: str | N
 @row_options
 @common_options
 def report_command(
+    config: str | None,
+    output: Output,
     name: str | None,
     is_list: bool,
     is_described: bool,
@@ -207,26 +203,25 @@ def report_command(
     """
     if is_list:
         titles = [find_report(each).title for each in report_names()]
-        print_rows(pa.table({"report": report_names(), "shows": titles}))
+        output.print_rows(pa.table({"report": report_names(), "shows": titles}))
         return
     if name is None:
         raise ReportError(f"name a report: {', '.join(report_names())}")
     if is_described:
         meanings = describe(name)
-        say(find_report(name).summary)
-        is_table = asked("form") == "table"
-        print_rows(wrapped(meanings, width()) if is_table else meanings)
+        output.say(find_report(name).summary)
+        output.print_texts(meanings)
         return
-    settings = _settings(lake=lake)
+    settings = Settings.load(config, lake=lake)
     opened = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month, engine=engine)
     rows = opened.report_rows(name, type=type_, **options)
-    print_rows(rows)
+    output.print_rows(rows)
     if not len(rows):
-        say(f"no rows: {opened.why_empty(type=type_, region=options['region'])}")
+        output.say(f"no rows: {opened.why_empty(type=type_, region=options['region'])}")
     if options["forecast"] is not None:
-        say(f"forecast: {future.METHOD}")
+        output.say(f"forecast: {future.METHOD}")
     if name == "snapshot-growth":
-        sketch(rows)
+        output.sketch(rows)
 
 
 @cli.command("sql")
@@ -234,7 +229,7 @@ def report_command(
 @lake_option
 @row_options
 @common_options
-def sql_command(statement: str, lake: str | None) -> None:
+def sql_command(config: str | None, output: Output, statement: str, lake: str | None) -> None:
     """Run one SELECT or EXPLAIN over the lake's tables.
 
     The tables are images (now), image_history (runs), image_regions (everything observed) and captures.
@@ -242,15 +237,17 @@ def sql_command(statement: str, lake: str | None) -> None:
     \b
     Example:  genesis-etl sql "select region, count(*) as images from images group by all order by all"
     """
-    settings = _settings(lake=lake)
-    print_rows(open_lake(settings.lake).sql_rows(statement))
+    settings = Settings.load(config, lake=lake)
+    output.print_rows(open_lake(settings.lake).sql_rows(statement))
 
 
 @cli.command("dashboard")
-@click.option("--output", metavar="FILE", help="Write the page there; the setting page, page.html, if left out.")
+@click.option(
+    "--output", "page", metavar="FILE", help="Write the page there; the setting page, page.html, if left out."
+)
 @lake_option
 @common_options
-def dashboard_command(output: str | None, lake: str | None) -> None:
+def dashboard_command(config: str | None, output: Output, page: str | None, lake: str | None) -> None:
     """Write the HTML page: one file, which fetches nothing.
 
     Under each picture stand its numbers and the command that prints them.
@@ -260,13 +257,13 @@ def dashboard_command(output: str | None, lake: str | None) -> None:
     """
     from genesis_etl.dashboard import write_page
 
-    if output == "-":
+    if page == "-":
         raise click.UsageError("the page is for a file; name it with --output FILE")
-    settings = _settings(lake=lake, page=output)
-    writable(settings.page)
-    say(f"the page is {shown(str(write_page(settings)), 300)}; open it in a browser")
+    settings = Settings.load(config, lake=lake, page=page)
+    refuse_unwritable(settings.page)
+    output.say(f"the page is {shown(str(write_page(settings)), 300)}; open it in a browser")
     if not Lake(settings.lake).accounts():
-        warn(NO_CAPTURE.format(url=settings.lake) + "; the page says so")
+        output.warn(NO_CAPTURE.format(url=settings.lake) + "; the page says so")
 
 
 @cli.command("compact")
@@ -274,7 +271,7 @@ def dashboard_command(output: str | None, lake: str | None) -> None:
 @lake_option
 @row_options
 @common_options
-def compact_command(grace: str, lake: str | None) -> None:
+def compact_command(config: str | None, output: Output, grace: str, lake: str | None) -> None:
     """Fold finished days into one file per account and year.
 
     Days are those of UTC. Answers stay the same, in far fewer bytes and files. Safe at any time, beside exports and
@@ -289,14 +286,14 @@ def compact_command(grace: str, lake: str | None) -> None:
         patience = parse_duration(grace)
     except ValueError as error:
         raise SettingsError(f"--grace: {error}") from None
-    print_rows(foldings(compact(Lake(_settings(lake=lake).lake), grace=patience)))
+    output.print_rows(foldings(compact(Lake(Settings.load(config, lake=lake).lake), grace=patience)))
 
 
 @cli.command("verify")
 @lake_option
 @row_options
 @common_options
-def verify_command(lake: str | None) -> None:
+def verify_command(config: str | None, output: Output, lake: str | None) -> None:
     """Hold every file of the lake against its hash and commit.
 
     A row per account whose files are whole, and one per file that is damaged, missing, orphaned or a stranger.
@@ -307,8 +304,8 @@ def verify_command(lake: str | None) -> None:
     """
     from genesis_etl.verify import has_failed, verify
 
-    rows = verify(_settings(lake=lake).lake)
-    print_findings(rows)
+    rows = verify(Settings.load(config, lake=lake).lake)
+    output.print_findings(rows)
     if has_failed(rows):
         raise click.exceptions.Exit(1)
 
@@ -318,7 +315,7 @@ def verify_command(lake: str | None) -> None:
 @lake_option
 @row_options
 @common_options
-def check_command(max_age: str | None, lake: str | None) -> None:
+def check_command(config: str | None, output: Output, max_age: str | None, lake: str | None) -> None:
     """Say whether all is well.
 
     Looks at tokens, the lake, the age and gaps of its captures, and the thresholds of the settings file. Prints a
@@ -331,28 +328,27 @@ def check_command(max_age: str | None, lake: str | None) -> None:
     from genesis_etl.check import alarm, check, failures, in_short, unusable
 
     try:
-        settings = _settings(lake=lake, max_age=max_age)
+        settings = Settings.load(config, lake=lake, max_age=max_age)
         rows = check(settings)
     except SettingsError as error:
         rows = unusable(error)
-        alarm(alarm_hook(), rows, warn)
-        if asked("form") != "table":  # for people the error's line is enough
-            print_rows(rows)
+        alarm(alarm_hook(), rows, output.warn)
+        if not output.is_table:  # for people the error's line is enough
+            output.print_rows(rows)
         raise
     failed = failures(rows)
-    alarm(settings.webhook, rows, warn)
-    is_table = asked("form") == "table"
-    if is_table:
-        rows = in_short(failed if asked("quiet") else rows)
-    if len(rows) or not is_table:
-        print_findings(rows)
+    alarm(settings.webhook, rows, output.warn)
+    if output.is_table:
+        rows = in_short(failed if output.is_quiet else rows)
+    if len(rows) or not output.is_table:
+        output.print_findings(rows)
     if len(failed):
         raise click.exceptions.Exit(1)
 
 
 @cli.command("init")
 @common_options
-def init_command() -> None:
+def init_command(config: str | None, output: Output) -> None:
     """Write a settings file to start from, and try the token.
 
     One request is sent, if there is a token. The file is genesis-etl.toml, or the one that --config names; one that
@@ -364,17 +360,17 @@ def init_command() -> None:
     from genesis_etl.check import try_token
     from genesis_etl.starter import write_settings
 
-    path = DEFAULT_CONFIG if asked("config") is None else Path(asked("config"))
+    path = DEFAULT_CONFIG if config is None else Path(config)
     write_settings(path)
-    say(f"wrote {path}: every setting stands in it, commented out")
+    output.say(f"wrote {path}: every setting stands in it, commented out")
     settings = Settings.load(path)
     (account,) = settings.accounts
     export_it = shlex.join(["genesis-etl", "export", *(["--config", str(path)] if path != DEFAULT_CONFIG else [])])
     if account.secret is None or not account.secret.reveal().strip():
-        say(f"next: put your token into the variable {account.token_source}, then `{export_it}`")
+        output.say(f"next: put your token into the variable {account.token_source}, then `{export_it}`")
         return
     try_token(settings, account)
-    say(f"the token in {account.token_source} is accepted; next: `{export_it}`")
+    output.say(f"the token in {account.token_source} is accepted; next: `{export_it}`")
 
 
 @cli.command("forget")
@@ -384,7 +380,9 @@ def init_command() -> None:
 @lake_option
 @row_options
 @common_options
-def forget_command(account: str, before: str | None, yes: bool, lake: str | None) -> None:
+def forget_command(
+    config: str | None, output: Output, account: str, before: str | None, yes: bool, lake: str | None
+) -> None:
     """Remove an account's captures from the lake, for ever.
 
     All of them, or those before a time. Asks first; where nobody can be asked, give --yes. Prints what went, a row
@@ -399,7 +397,7 @@ def forget_command(account: str, before: str | None, yes: bool, lake: str | None
         end = None if before is None else parse_time(before)
     except ValueError as error:
         raise SettingsError(f"--before: {error}") from None
-    opened = Lake(_settings(lake=lake).lake)
+    opened = Lake(Settings.load(config, lake=lake).lake)
     count = sum(each.captures for each in forgettable(opened, account, end))
     if not yes:
         if not sys.stdin.isatty():
@@ -408,7 +406,7 @@ def forget_command(account: str, before: str | None, yes: bool, lake: str | None
         what = f"Remove {captures} of {account} from {opened.url}, for ever?"
         if not click.confirm(shown(what, 300), err=True):
             raise SettingsError("nothing was removed, as you answered")
-    print_rows(forgotten(forget(opened, account, end)))
+    output.print_rows(forgotten(forget(opened, account, end)))
 
 
 @cli.command("sandbox")
@@ -433,7 +431,15 @@ def forget_command(account: str, before: str | None, yes: bool, lake: str | None
 @click.option("--fault", "faults", multiple=True, metavar="SCRIPT", help="Fail like this; may be repeated.")
 @common_options
 def sandbox_command(
-    port: int, images: int | None, seed: int, generation: str, rate: float, at: str | None, faults: tuple[str, ...]
+    output: Output,
+    port: int,
+    images: int | None,
+    seed: int,
+    generation: str,
+    rate: float,
+    at: str | None,
+    faults: tuple[str, ...],
+    **_: Any,
 ) -> None:
     """Serve an account to play with, until interrupted.
 
@@ -461,7 +467,9 @@ def sandbox_command(
     try:
         click.echo(f"GENESISCLOUD_ENDPOINT={sandbox.endpoint}\nGENESISCLOUD_TOKEN={sandbox.token}")
         sys.stdout.flush()
-        say("serving until Ctrl-C; `export` both lines in another shell, and every command there reads this account")
+        output.say(
+            "serving until Ctrl-C; `export` both lines in another shell, and every command there reads this account"
+        )
         sandbox.serve_forever()
     except process.Stopped as stop:  # its usual end, nothing to complain of
         raise click.exceptions.Exit(stop.exit_code) from None
@@ -473,7 +481,7 @@ def sandbox_command(
 @click.option("--days", type=click.IntRange(1, 3650), default=120, show_default=True, help="Days to simulate.")
 @click.option("--lake", default=demo_room.LAKE, show_default=True, metavar="URL", help="Folder of the demo's lake.")
 @common_options
-def demo_command(days: int, lake: str) -> None:
+def demo_command(output: Output, days: int, lake: str, **_: Any) -> None:
     """Fill a lake from the sandbox and show both reports.
 
     It captures day by simulated day, those that the lake does not have.
@@ -481,17 +489,17 @@ def demo_command(days: int, lake: str) -> None:
     \b
     Example:  genesis-etl demo --days 120
     """
-    is_shown = sys.stderr.isatty() and not asked("quiet")
+    is_shown = sys.stderr.isatty() and not output.is_quiet
 
     def show(done: int, missing: int) -> None:
         if is_shown:
             click.echo(f"\rday {done} of {missing}" + ("\n" if done == missing else ""), err=True, nl=False)
 
     result = demo_room.run_demo(lake, days, show)
-    say(f"{result.captured} days captured into {lake}, {result.kept} were there already")
+    output.say(f"{result.captured} days captured into {lake}, {result.kept} were there already")
     opened = open_lake(lake)
     for name, options in demo_room.REPORTS:
         click.echo(f"\n{find_report(name).title}\n")
-        write_rows(opened.report_rows(name, **options), "table")
+        output.print_rows(opened.report_rows(name, **options))
     click.echo("\n".join(["", "try next:", *(f"  {line}" for line in demo_room.next_commands(lake))]))
     click.echo(f"and look at the page: {shown(str(demo_room.write_page(lake)), 300)}")

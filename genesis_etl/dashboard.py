@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shlex
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -21,8 +19,8 @@ import jinja2
 from markupsafe import Markup
 
 from genesis_etl import charts, figures
-from genesis_etl.errors import SettingsError
 from genesis_etl.figures import Figures, Row, Scope, View
+from genesis_etl.outfile import replace_file
 from genesis_etl.reports import OpenLake, open_lake
 from genesis_etl.settings import Settings
 from genesis_etl.text import shown
@@ -79,21 +77,7 @@ def write_page(settings: Settings) -> Path:
     lake = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month)
     page = make_page(lake, currency=settings.currency)
     path = Path(settings.page)
-    target = Path(os.path.realpath(path))  # a link stays a link
-    is_file = path.is_file() or not path.exists()
-    # Whoever fetches the page meanwhile gets the old one or the new one; a device is written as it is.
-    part = target.with_name(f".{target.name}.{os.getpid()}.tmp") if is_file else path
-    try:
-        part.write_text(page, encoding="utf-8", newline="\n")
-        if is_file:
-            os.replace(part, target)
-    except OSError as error:
-        if is_file:
-            with suppress(OSError):
-                part.unlink()
-        raise SettingsError(
-            f"cannot write {shown(str(path), 300)}: {error.strerror}; choose another --output"
-        ) from None
+    replace_file(path, page.encode("utf-8"))
     return path
 
 

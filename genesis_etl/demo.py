@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from genesis_etl.errors import SettingsError
 from genesis_etl.export import export
 from genesis_etl.lake import Lake
+from genesis_etl.outfile import refuse_unwritable
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings
 from genesis_etl.text import shown
@@ -59,7 +60,9 @@ def captured_days(url: str) -> set[date]:
     commits, _ = lake.commits()
     for endpoint in sorted({each for commit in commits for each in commit.captures["endpoint"].to_pylist()}):
         if urlsplit(endpoint).path != PATH:
-            raise SettingsError(f"{url} holds captures of {endpoint}; give the demo a lake of its own with --lake")
+            raise SettingsError(
+                f"{url} holds captures of {endpoint}", advice="give the demo a lake of its own with --lake"
+            )
     contents = lake.contents()
     contents.refuse_damage()
     return {at.astimezone(UTC).date() for at in contents.captures["captured_at"].to_pylist()}
@@ -68,9 +71,12 @@ def captured_days(url: str) -> set[date]:
 def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = None) -> DemoResult:
     """Capture the last `days` finished days, each at noon, but for those that the lake has already."""
     if not url.strip():
-        raise SettingsError("--lake is empty; name a folder for the demo's lake")
+        raise SettingsError("--lake is empty", advice="name a folder for the demo's lake")
     if "://" in url:
-        raise SettingsError(f"--lake {shown(url)}: the demo's lake is a folder, with its page beside it")
+        raise SettingsError("the demo's lake is a folder, with its page beside it", where=f"--lake {shown(url)}")
+    page = _page(url)
+    if page.parent.is_dir():
+        refuse_unwritable(page)
     today = datetime.now(UTC).date()
     done = captured_days(url)
     wanted = [today - timedelta(days=back) for back in range(days, 0, -1)]
@@ -89,7 +95,11 @@ def write_page(url: str) -> Path:
     """Write the page of the demo's lake beside it, and return where."""
     from genesis_etl import dashboard  # charts are slow to import, and every command imports this room
 
-    return dashboard.write_page(Settings(lake=url, page=f"{url.rstrip('/')}.html"))
+    return dashboard.write_page(Settings(lake=url, page=str(_page(url))))
+
+
+def _page(url: str) -> Path:
+    return Path(f"{url.rstrip('/')}.html")
 
 
 def next_commands(url: str) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from genesis_etl.capture import Progress
 from genesis_etl.errors import SettingsError
+from genesis_etl.outfile import descriptor_of, refuse_unwritable, replace_file
 from genesis_etl.process import forget_stdout
 from genesis_etl.render import FORMATS, escaped, render, sparkline, wrapped
 from genesis_etl.text import shown
@@ -30,62 +31,133 @@ _SKETCHES: Final = 12  # series that are drawn on a terminal
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class Output:
+    """Prints what one command has to say: made once from its options and handed to whatever prints, on any thread."""
+
+    def __init__(self, *, is_quiet: bool = False, form: str = "table", path: Path | None = None) -> None:
+        self.is_quiet = is_quiet
+        self.is_table = form == "table"
+        self._form = form
+        self._path = path  # None is stdout
+        self._lock = threading.Lock()
+
+    def say(self, text: str) -> None:
+        """Put a note on stderr, unless --quiet."""
+        if not self.is_quiet:
+            self._tell(*(shown(line, 2000) for line in text.split("\n")))
+
+    def warn(self, text: str) -> None:
+        """Say what has to be heard even where only errors are."""
+        self._tell(f"warning: {shown(text, 2000)}")
+
+    def _tell(self, *lines: str) -> None:
+        with self._lock:  # lines of several threads stay lines
+            for line in lines:
+                click.echo(line, err=True)
+
+    def print_rows(self, rows: pa.Table, longest: int = 60) -> None:
+        """Put rows where --output says, in the form that --format says; on a terminal with nothing it would obey."""
+        data = render(rows, self._form, self._width, longest)
+        if self._path is not None:
+            replace_file(self._path, data)
+            return
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(escaped(data) if sys.stdout.isatty() else data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # the reader has seen enough; how the command ends is not for it to say
+            forget_stdout()
+
+    def print_texts(self, rows: pa.Table) -> None:
+        """Print rows of texts; where they make a table on a terminal, a long last column goes on below."""
+        self.print_rows(wrapped(rows, self._width) if self.is_table else rows)
+
+    def print_findings(self, rows: pa.Table) -> None:
+        """Print rows of texts of which nothing may be cut, however long."""
+        is_narrow = self.is_table and self._width is not None
+        self.print_rows(wrapped(rows, self._width) if is_narrow else rows, _FINDING)
+
+    @property
+    def _width(self) -> int | None:
+        """How wide a table may be; None where it goes to no terminal."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() and self._path is None else None
+
+    def sketch(self, growth: pa.Table) -> None:
+        """Draw the closings of snapshot-growth below its table, a line per series; for eyes on a terminal alone."""
+        if self.is_quiet or not self.is_table or self._width is None or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(stderr=True, highlight=False)  # which heeds NO_COLOR
+        series: dict[str, list[int]] = {}
+        for row in growth.select(["account", "region", "closing"]).to_pylist():
+            series.setdefault(" ".join(filter(None, (row["account"], row["region"]))), []).append(row["closing"])
+        for label, closings in list(series.items())[:_SKETCHES]:
+            ends = f"{closings[0]:,} → {closings[-1]:,}"
+            name = shown(label, 40)
+            bars = sparkline(closings, max(console.width - len(f"closing  {name}    {ends}"), 1))
+            line = Text.assemble("closing  ", name, "  ", (bars, "cyan"), "  ", ends)
+            console.print(line, no_wrap=True, crop=True)
+        if len(series) > _SKETCHES:
+            self.say(f"and {len(series) - _SKETCHES} more")
+        if "created_at" in growth["basis"].to_pylist():
+            self.say(_LOWER_BOUND)
+
+    @contextmanager
+    def progress_bar(self) -> Iterator[Progress | None]:
+        """Show the pages read so far, on a terminal alone; whoever reads calls what this yields, on any thread."""
+        if self.is_quiet or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        with Bar(console=Console(stderr=True), transient=True) as bar:
+            tasks: dict[tuple[str, int], Any] = {}
+
+            def show(collection: str, done: int, pages: int, passes: int) -> None:
+                with self._lock:
+                    key = (collection, passes)
+                    if key not in tasks:
+                        tasks[key] = bar.add_task(f"/{collection}, pass {passes}", total=pages)
+                    bar.update(tasks[key], completed=done, total=pages)
+
+            yield show
+
+
 def common_options(command: Command) -> Command:
-    """Give a command the options that all have."""
+    """Give a command the options that all have; it is called with `config`, the file named, and its `output`."""
 
     @click.option("--config", type=click.Path(), help="Read settings from this file.", metavar="FILE")
     @click.option("--quiet", is_flag=True, default=None, help="Say nothing but errors.")
     @click.option("--debug", is_flag=True, default=None, help="Show a traceback with an error.")
     @click.version_option(__version__, prog_name="genesis-etl", message="%(prog)s %(version)s")
     @functools.wraps(command)
-    def wrapped(config: str | None, quiet: bool | None, debug: bool | None, **options: Any) -> Any:
-        shared = click.get_current_context().find_root().ensure_object(dict)
-        for name, value in (("config", config), ("quiet", quiet), ("debug", debug)):
-            shared[name] = shared.get(name) if value is None else value
-        return command(**options)
+    def wrapped(
+        config: str | None,
+        quiet: bool | None,
+        debug: bool | None,  # process looks for it among the arguments
+        form: str = "table",
+        path: Path | None = None,
+        **options: Any,
+    ) -> Any:
+        before = click.get_current_context().find_root().params  # what stood before the command's name
+        is_quiet = bool(before.get("quiet") if quiet is None else quiet)
+        if form == "parquet" and path is None and sys.stdout.isatty():
+            raise click.UsageError("Parquet is not for a terminal; give --output FILE")
+        output = Output(is_quiet=is_quiet, form=form, path=path)
+        return command(config=before.get("config") if config is None else config, output=output, **options)
 
     return cast("Command", wrapped)
-
-
-def _output(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
-    """Refuse a file that cannot be written before anything is done for it."""
-    return None if value is None or value == "-" else writable(value)
-
-
-def writable(value: str) -> Path:
-    """Return the path of a file that can be written; BadParameter says why it cannot."""
-    path = Path(value)
-    if not value or path.is_dir():
-        what = f"{shown(value, 300)!r} is a folder; name a file in it" if value else "a name is missing"
-        raise click.BadParameter(what)
-    if not path.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {shown(str(path.parent), 300)}; make it first")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise click.BadParameter(f"{shown(value, 300)} cannot be written; choose another file")
-    return path
 
 
 def row_options(command: Command) -> Command:
-    """Give a command the options of those that print rows."""
-
-    @click.option(
-        "--format",
-        "form",
-        type=click.Choice(list(FORMATS)),
-        default="table",
-        show_default=True,
-        help="Form of the rows.",
-    )
-    @click.option("--output", metavar="FILE", callback=_output, help="Write the rows there; - is stdout.")
-    @functools.wraps(command)
-    def wrapped(form: str, output: Path | None, **options: Any) -> Any:
-        shared = click.get_current_context().find_root().ensure_object(dict)
-        shared["form"], shared["output"] = form, output
-        if form == "parquet" and output is None and sys.stdout.isatty():
-            raise click.UsageError("Parquet is not for a terminal; give --output FILE")
-        return command(**options)
-
-    return cast("Command", wrapped)
+    """Give a command the options of those that print rows; they make its `output`."""
+    forms = click.Choice(list(FORMATS))
+    form = click.option("--format", "form", type=forms, default="table", show_default=True, help="Form of the rows.")
+    path = click.option("--output", "path", metavar="FILE", callback=_path, help="Write the rows there; - is stdout.")
+    return form(path(command))
 
 
 def lake_option(command: Command) -> Command:
@@ -93,101 +165,14 @@ def lake_option(command: Command) -> Command:
     return click.option("--lake", metavar="URL", help="Folder or URL of the lake.")(command)
 
 
-def asked(name: str) -> Any:
-    """Return what the user gave for an option that commands share: config, quiet, debug, form or output."""
-    return click.get_current_context().find_root().ensure_object(dict).get(name)
-
-
-def say(text: str) -> None:
-    """Put a note on stderr, unless --quiet."""
-    if not asked("quiet"):
-        for line in text.split("\n"):
-            click.echo(shown(line, 2000), err=True)
-
-
-def warn(text: str) -> None:
-    """Say what has to be heard even where only errors are."""
-    click.echo(f"warning: {shown(text, 2000)}", err=True)
-
-
-def print_rows(rows: pa.Table, longest: int = 60) -> None:
-    """Put rows where --output says, in the form that --format says."""
-    output, form = asked("output"), asked("form")
-    if output is None:
-        write_rows(rows, form, longest)
-        return
+def _path(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """Return the file of --output, None for stdout; one that cannot be written is refused before any work."""
+    if value is None or value == "-":
+        return None
+    if not value:
+        raise click.BadParameter("a name is missing")
     try:
-        output.write_bytes(render(rows, form, None, longest))
-    except OSError as error:
-        raise SettingsError(
-            f"cannot write {shown(str(output), 300)}: {error.strerror}; choose another --output"
-        ) from None
-
-
-def width() -> int | None:
-    """Return how wide a table may be; None where it goes to no terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() and asked("output") is None else None
-
-
-def print_findings(rows: pa.Table) -> None:
-    """Print rows of texts of which nothing may be cut: where they make a table, the last column goes on below."""
-    is_narrow = asked("form") == "table" and width() is not None
-    print_rows(wrapped(rows, width()) if is_narrow else rows, _FINDING)
-
-
-def write_rows(rows: pa.Table, form: str, longest: int = 60) -> None:
-    """Put rows on stdout; on a terminal as wide as that, and with nothing in them that it would obey."""
-    is_terminal = sys.stdout.isatty()
-    data = render(rows, form, width(), longest)
-    try:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(escaped(data) if is_terminal else data)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:  # the reader has seen enough; how the command ends is not for it to say
-        forget_stdout()
-
-
-def sketch(growth: pa.Table) -> None:
-    """Draw the closings of snapshot-growth below its table, a line per series; for eyes on a terminal alone."""
-    if asked("quiet") or asked("output") or asked("form") != "table":
-        return
-    if not (sys.stdout.isatty() and sys.stderr.isatty()):
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, highlight=False)  # which heeds NO_COLOR
-    series: dict[str, list[int]] = {}
-    for row in growth.select(["account", "region", "closing"]).to_pylist():
-        series.setdefault(" ".join(filter(None, (row["account"], row["region"]))), []).append(row["closing"])
-    for label, closings in list(series.items())[:_SKETCHES]:
-        ends = f"{closings[0]:,} → {closings[-1]:,}"
-        name = shown(label, 40)
-        bars = sparkline(closings, max(console.width - len(f"closing  {name}    {ends}"), 1))
-        line = Text.assemble("closing  ", name, "  ", (bars, "cyan"), "  ", ends)
-        console.print(line, no_wrap=True, crop=True)
-    if len(series) > _SKETCHES:
-        say(f"and {len(series) - _SKETCHES} more")
-    if "created_at" in growth["basis"].to_pylist():
-        say(_LOWER_BOUND)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress | None]:
-    """Show the pages read so far, on a terminal alone."""
-    if asked("quiet") or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[tuple[str, int], Any] = {}
-
-        def show(collection: str, done: int, pages: int, passes: int) -> None:
-            key = (collection, passes)
-            if key not in tasks:
-                tasks[key] = bar.add_task(f"/{collection}, pass {passes}", total=pages)
-            bar.update(tasks[key], completed=done, total=pages)
-
-        yield show
+        refuse_unwritable(value)
+    except SettingsError as error:
+        raise click.BadParameter(str(error)) from None
+    return None if descriptor_of(value) == 1 else Path(value)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import resource
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from genesis_etl import cli
 from genesis_etl.errors import ExportFailed
 from genesis_etl.export import export
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Account, Secret, Settings
+from tests.commands import Ended, Run
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -39,6 +42,50 @@ def serve() -> Iterator[Callable[..., Sandbox]]:
             return stack.enter_context(Sandbox(**{"at": AT, "rate": 0, **options}))
 
         yield start
+
+
+@pytest.fixture
+def api(serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sandbox]:
+    """Serve an account and let the environment point to it, with short waits and dated at its instant."""
+
+    def start(**options: Any) -> Sandbox:
+        sandbox = serve(**options)
+        assert sandbox.at is not None
+        for name, value in {
+            "GENESISCLOUD_ENDPOINT": sandbox.endpoint,
+            "GENESISCLOUD_TOKEN": sandbox.token,
+            "GENESIS_ETL_RATE": "10000",
+            "GENESIS_ETL_BACKOFF": "0.01",
+            "GENESIS_ETL_NOW": sandbox.at.isoformat(),
+        }.items():
+            monkeypatch.setenv(name, value)
+        return sandbox
+
+    return start
+
+
+@pytest.fixture
+def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Run a command within this process, through the mapping of errors to a line and a code."""
+
+    def start(*arguments: str) -> Ended:
+        capsysbinary.readouterr()
+        code = cli.run(list(arguments))
+        captured = capsysbinary.readouterr()
+        return Ended(code, captured.out, captured.err.decode("utf-8"))
+
+    return start
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond so many bytes, as on a disk that is full then."""
+    least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
 
 
 def settings_for(sandbox: Sandbox, lake: Path | str = "lake", **changes: Any) -> Settings:

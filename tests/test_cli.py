@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,81 +27,16 @@ from genesis_etl import cli
 from genesis_etl.lake import Lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.version import __version__
-from tests.conftest import listing, some_images
+from tests.commands import ERROR, ETL, Ended, Run, etl, refused
+from tests.conftest import files_of, full_disk, listing, some_images, some_snapshots
 from tests.histories import at, land, rows
 
-ETL = (sys.executable, "-m", "genesis_etl")
 COMMANDS = sorted(cli.cli.commands)
+HOUR = timedelta(hours=1)
 DATA = [name for name in COMMANDS if any(option.name == "form" for option in cli.cli.commands[name].params)]
-ERROR = re.compile(r"error: [^\n]+\n")
 TWO_LINES = re.compile(
     r"GENESISCLOUD_ENDPOINT=(http://127\.0\.0\.1:[0-9]+/compute/v1)\nGENESISCLOUD_TOKEN=([A-Za-z0-9_.-]{6,})\n"
 )
-
-
-class Ended(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the objects of a JSON answer."""
-        rows: list[dict[str, Any]] = json.loads(self.out)
-        return rows
-
-
-Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Run a command within this process, through the mapping of errors to a line and a code."""
-
-    def start(*arguments: str) -> Ended:
-        capsysbinary.readouterr()
-        code = cli.run(list(arguments))
-        captured = capsysbinary.readouterr()
-        return Ended(code, captured.out, captured.err.decode("utf-8"))
-
-    return start
-
-
-def etl(*arguments: str, **options: Any) -> Ended:
-    """Run a command as a process of its own."""
-    done = subprocess.run([*ETL, *arguments], capture_output=True, timeout=60, **options)
-    return Ended(done.returncode, done.stdout, done.stderr.decode("utf-8"))
-
-
-def refused(ended: Ended, code: int, *words: str) -> None:
-    """Hold a failure against what all have in common: one line on stderr, nothing on stdout, this code."""
-    assert ended.code == code, ended
-    assert ended.out == b""
-    assert ERROR.fullmatch(ended.err), ended.err
-    for word in words:
-        assert word in ended.err
-
-
-@pytest.fixture
-def api(serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sandbox]:
-    """Serve an account and let the environment point to it, with short waits and dated at its instant."""
-
-    def start(**options: Any) -> Sandbox:
-        sandbox = serve(**options)
-        assert sandbox.at is not None
-        for name, value in {
-            "GENESISCLOUD_ENDPOINT": sandbox.endpoint,
-            "GENESISCLOUD_TOKEN": sandbox.token,
-            "GENESIS_ETL_RATE": "10000",
-            "GENESIS_ETL_BACKOFF": "0.01",
-            "GENESIS_ETL_NOW": sandbox.at.isoformat(),
-        }.items():
-            monkeypatch.setenv(name, value)
-        return sandbox
-
-    return start
 
 
 @pytest.fixture
@@ -375,6 +310,8 @@ def test_the_version_is_everywhere(run: Run, arguments: list[str]) -> None:
         (["sql", "select 1", "--config", "none.toml"], ["no such file: none.toml"]),
         (["sql", "select 1", "--config", ""], ["cannot read"]),
         (["export", "--output", "none/x.csv"], ["--output", "there is no folder none"]),
+        (["export", "--output", "/proc/x.csv"], ["--output", "cannot write /proc/x.csv"]),
+        (["dashboard", "--output", "none/x.html"], ["there is no folder none"]),
         (["export", "--output", "."], ["--output", "is a folder"]),
         (["export", "--output", ""], ["--output"]),
         (["sandbox", "--at", "noon"], ["'noon' is not a time"]),
@@ -624,6 +561,194 @@ def test_a_result_keeps_its_types_when_all_fail(accounts: Sandbox, run: Run) -> 
     assert list(frame.columns[:3]) == ["account", "status", "capture_id"]
     assert frame["captured_at"].isna().all()
     assert str(frame["captured_at"].dtype) == "datetime64[us, UTC]"
+
+
+# several accounts and what they have to say
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, **sandboxes: Sandbox | tuple[Sandbox, str]) -> None:
+    """Write a toml with an account for each sandbox, in this order; a text beside it is the token instead."""
+    text = ""
+    for name, given in sandboxes.items():
+        sandbox, token = given if isinstance(given, tuple) else (given, given.token)
+        text += f'[accounts.{name}]\ntoken_env = "T_{name.upper()}"\nendpoint = "{sandbox.endpoint}"\n'
+        monkeypatch.setenv(f"T_{name.upper()}", token)
+    Path("genesis-etl.toml").write_text(text)
+
+
+def changed(**fields: Any) -> Callable[..., Any]:
+    """Return collections of three images, the first of which has these fields, and two snapshots."""
+    images = some_images(3)
+    images[0].update(fields)
+    return lambda name, at: images if name == "images" else listing(0, 2)("snapshots", at)
+
+
+def test_of_five_accounts_three_land(
+    api: Callable[..., Sandbox], serve: Callable[..., Sandbox], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad token and a dead endpoint fail, with names and the first one's code; notes cost the others nothing."""
+    dead = serve()
+    dead.stop()
+    refusing = serve(collections=listing(3, 2), faults=[Fault("status", "snapshots", status=404, times=0)])
+    strange = serve(collections=changed(zone="b"))
+    configure(monkeypatch, bad=(api(), "wrong-token"), dead=dead, refused=refusing, strange=strange, good=serve())
+    ended = run("export", "--format", "json")
+    assert [(row["account"], row["status"]) for row in ended.rows] == [
+        ("bad", "failed"),
+        ("dead", "failed"),
+        ("refused", "landed"),
+        ("strange", "landed"),
+        ("good", "landed"),
+    ]
+    assert ended.code == 3
+    *notes, error = ended.err.splitlines(keepends=True)
+    assert sorted(note.split(",")[0] for note in notes) == [
+        "account refused: captured from /images alone",
+        "account strange: /images has fields not known yet",
+    ]
+    assert ERROR.fullmatch(error)
+    assert "account bad: " in error
+    assert "account dead: " in error
+    landed = run("sql", "select account from captures order by all", "--format", "json").rows
+    assert [row["account"] for row in landed] == ["good", "refused", "strange"]
+
+
+NOTES: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "refused-403": ({"faults": [Fault("status", "snapshots", status=403, times=0)]}, [], "/snapshots was refused"),
+    "refused-404": ({"faults": [Fault("status", "snapshots", status=404, times=0)]}, [], "/snapshots was refused"),
+    "without-snapshots": ({}, ["--without-snapshots"], "captured from /images alone, as asked"),
+    "unknown-field": ({"collections": changed(zone=1)}, [], "has fields not known yet, kept in extra: zone"),
+    "null-regions": ({"collections": changed(regions=None)}, [], "1 images have null for regions"),
+    "repeated-regions": ({"collections": changed(regions=["A", "A"])}, [], "1 images list a region twice"),
+    "unknown-type": ({"collections": changed(type="new")}, [], "type not known yet, kept as it is: new"),
+    "unknown-status": (
+        {"collections": lambda name, at: some_snapshots(2, status="asleep") if name == "snapshots" else []},
+        [],
+        "status not known yet, kept as it is: asleep",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOTES)
+def test_two_accounts_with_a_note_both_land(
+    api: Callable[..., Sandbox], serve: Callable[..., Sandbox], run: Run, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Whatever there is to say of each of several accounts is said once for each, and both land."""
+    options, arguments, note = NOTES[kind]
+    configure(monkeypatch, one=api(**options), two=serve(**options))
+    ended = run("export", "--format", "json", *arguments)
+    assert [row["status"] for row in ended.rows] == ["landed", "landed"]
+    assert ended.code == 0
+    lines = sorted(ended.err.splitlines())
+    assert [line.split(": ")[0] for line in lines] == ["account one", "account two"]
+    assert all(note in line for line in lines)
+
+
+def test_captures_that_cannot_be_folded_cost_several_accounts_nothing(
+    api: Callable[..., Sandbox], serve: Callable[..., Sandbox], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged file of many old ones hinders folding alone: both accounts land, and each says why it was not done."""
+    configure(monkeypatch, one=api(), two=serve())
+    for account in ("one", "two"):
+        old = [land(Lake("data/lake"), at("2026-11-17") + n * HOUR, rows("a"), account) for n in range(50)]
+        Path("data/lake", old[3].file).write_bytes(b"")
+    ended = run("export", "--format", "json")
+    assert [row["status"] for row in ended.rows] == ["landed", "landed"]
+    assert ended.code == 0
+    assert all(f"account {name}: finished days were not folded: " in ended.err for name in ("one", "two"))
+
+
+def test_several_accounts_on_a_terminal_with_notes_all_land(
+    api: Callable[..., Sandbox], serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal each account's pages go by beside the notes, and every note is there whole."""
+    names = [f"a{number}" for number in range(4)]
+    first = api(collections=changed(zone=1))
+    configure(monkeypatch, **dict.fromkeys(names, first))
+    first.faults.append(Fault("status", "snapshots", status=403, times=0))
+    ours, its = pty.openpty()
+    command = [*ETL, "export", "--format", "json"]
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=its, env=environ)
+    os.close(its)
+    text = b""
+    while chunk := _read(ours):
+        text += chunk
+    assert process.stdout is not None
+    assert [row["status"] for row in json.loads(process.stdout.read())] == ["landed"] * 4
+    assert process.wait(10) == 0
+    for name in names:
+        assert f"account {name}: captured from /images alone".encode() in text
+        assert f"/images of {name}, pass 1".encode() in text
+
+
+@pytest.mark.parametrize("accounts", [1, 3])
+def test_a_stderr_that_takes_nothing_costs_no_capture(
+    api: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, accounts: int
+) -> None:
+    """With notes to write and a full disk behind stderr, every account lands, and the code is 0."""
+    sandbox = api(collections=changed(zone=1))
+    configure(monkeypatch, **{f"a{number}": sandbox for number in range(accounts)})
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*ETL, "export", "--format", "json"], stdout=subprocess.PIPE, stderr=full, timeout=60)
+    assert [row["status"] for row in json.loads(done.stdout)] == ["landed"] * accounts
+    assert done.returncode == 0
+
+
+# --output
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "markdown", "parquet"])
+def test_a_full_disk_leaves_the_output_of_before(run: Run, form: str) -> None:
+    """Where the rows do not fit, one line says so, and yesterday's file is there whole and alone."""
+    Path("out").write_bytes(b"yesterday's")
+    arguments = ["sql", "select range as n from range(1000)", "--format", form, "--output", "out"]
+    with full_disk(300):
+        refused(run(*arguments), 2, "cannot write out: File too large; it is as it was, choose another file")
+    assert files_of(".") == {"out": b"yesterday's"}
+    assert run(*arguments) == Ended(0, b"", "")
+    assert len(Path("out").read_bytes()) > 300
+
+
+@pytest.mark.parametrize(
+    ("statement", "form"),
+    [
+        ("select 1 as a, 2 as a", "json"),
+        ("select 1 as a, 2 as a", "parquet"),
+        ("select 'infinity'::timestamptz as a", "csv"),
+        ("select nothing", "csv"),
+    ],
+)
+def test_rows_that_a_form_cannot_hold_leave_the_output_of_before(run: Run, statement: str, form: str) -> None:
+    """An error of the statement, or while its rows are written out, touches no file."""
+    Path("out").write_bytes(b"yesterday's")
+    assert run("sql", statement, "--format", form, "--output", "out").code == 2
+    assert files_of(".") == {"out": b"yesterday's"}
+
+
+def test_an_output_that_fails_hides_no_accounts_failure(accounts: Sandbox, run: Run) -> None:
+    """With a full disk behind --output the line of an export is still the accounts', and so is its code."""
+    with full_disk(100_000):
+        ended = run("export", "--format", "csv", "--output", "/dev/full")
+    assert ended.code == 3
+    assert "warning: cannot write /dev/full: No space left on device" in ended.err
+    assert "error: account bad: " in ended.err
+
+
+def test_an_output_named_stdout_goes_on_where_stdout_was() -> None:
+    """`--output /dev/stdout >> log` adds to the log, as without --output."""
+    Path("log").write_bytes(b"before\n")
+    with open("log", "ab") as log:
+        command = [*ETL, "sql", "select 1 as a", "--format", "csv", "--output", "/dev/stdout"]
+        assert subprocess.run(command, stdout=log, timeout=60).returncode == 0
+    assert Path("log").read_bytes() == b"before\na\n1\n"
+
+
+def test_a_demo_whose_page_has_no_place_captures_nothing(run: Run) -> None:
+    """A folder where the page would be is told before 120 days are captured."""
+    Path("L.html").mkdir()
+    refused(run("demo", "--lake", "L"), 2, "'L.html' is a folder")
+    assert os.listdir() == ["L.html"]
 
 
 # the lake

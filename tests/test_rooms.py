@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "genesis_etl"
 # A room may import those before it, never one after it.
 ORDER = [
     ["errors", "version", "text", "times", "settings"],
-    ["process"],
+    ["process", "outfile"],
     ["page", "pacer", "transport", "table", "listeners"],
     ["commit"],
     ["storage", "s3"],
