@@ -1,4 +1,7 @@
-"""A lake to look at without a token: simulated days of the sandbox's account, captured over HTTP."""
+"""A lake to look at without a token: simulated days of the sandbox's account, captured over HTTP.
+
+The command line imports this room for the names in it, so what is slow to import comes where it is used.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from genesis_etl.errors import SettingsError
-from genesis_etl.export import export
-from genesis_etl.lake import Lake
 from genesis_etl.outfile import refuse_unwritable
-from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings
 from genesis_etl.text import shown
+
+if TYPE_CHECKING:
+    from genesis_etl.sandbox import Sandbox
 
 LAKE: Final = "data/lake-demo"
 # No other sandbox serves this path, so a demo's lake can be told from every other.
@@ -41,6 +44,8 @@ class DemoResult:
 @contextmanager
 def demo_api() -> Iterator[Sandbox]:
     """Serve the demo's account, as of now, without a rate limit."""
+    from genesis_etl.sandbox import Sandbox
+
     with Sandbox(seed=SEED, rate=0, path=PATH) as sandbox:
         yield sandbox
 
@@ -56,6 +61,8 @@ def captured_days(url: str) -> set[date]:
 
     SettingsError if it holds captures of another API, LakeError if something in it cannot be read.
     """
+    from genesis_etl.lake import Lake
+
     lake = Lake(url)
     commits, _ = lake.commits()
     for endpoint in sorted({each for commit in commits for each in commit.captures["endpoint"].to_pylist()}):
@@ -70,6 +77,8 @@ def captured_days(url: str) -> set[date]:
 
 def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = None) -> DemoResult:
     """Capture the last `days` finished days, each at noon, but for those that the lake has already."""
+    from genesis_etl.export import export
+
     if not url.strip():
         raise SettingsError("--lake is empty", advice="name a folder for the demo's lake")
     if "://" in url:
@@ -93,7 +102,7 @@ def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = 
 
 def write_page(url: str) -> Path:
     """Write the page of the demo's lake beside it, and return where."""
-    from genesis_etl import dashboard  # charts are slow to import, and every command imports this room
+    from genesis_etl import dashboard
 
     return dashboard.write_page(Settings(lake=url, page=str(_page(url))))
 

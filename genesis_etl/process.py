@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
-from typing import Final, NoReturn
 
 import click
 
 from genesis_etl.errors import GenesisEtlError
 from genesis_etl.settings import redacted
+from genesis_etl.signals import Stopped, stopped
 from genesis_etl.text import shown
-
-_PATIENCE: Final = 2.0  # seconds that a stopped command gets to end in order
 
 
 def prepare() -> None:
-    """Heed signals, and make streams of those that whoever started us has closed."""
-    _heed_signals()
+    """Make streams of those that whoever started us has closed, and let them take every character."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
@@ -43,9 +36,14 @@ def ended(command: Callable[[list[str]], int | None], arguments: list[str]) -> i
     try:
         return command(arguments) or 0
     except BaseException as error:
-        # DuckDB makes an error of its own of whatever interrupts it.
-        message, code = _line_of(_stops[0] if _stops else error)
-        return _fail(message, code, is_debug="--debug" in arguments)
+        # A library may make an error of its own of whatever interrupts it; DuckDB does.
+        return told(stopped() or error, is_debug="--debug" in arguments)
+
+
+def told(error: BaseException, *, is_debug: bool = False) -> int:
+    """Say in one line what went wrong and return the exit code that stands for it."""
+    message, code = _line_of(error)
+    return _fail(message, code, is_debug=is_debug)
 
 
 def _line_of(error: BaseException) -> tuple[str, int]:
@@ -71,39 +69,6 @@ def _line_of(error: BaseException) -> tuple[str, int]:
             return f"cannot write the output: {error.strerror or error}; see to where it goes", 2
         case _:  # a bug of ours is one line too, with the way to more
             return f"{type(error).__name__}: {error}; a bug, please report it with --debug's output", 1
-
-
-class Stopped(BaseException):
-    """A signal asks the process to end."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.exit_code = 128 + signum
-
-
-_stops: list[Stopped] = []
-
-
-def _heed_signals() -> None:
-    """Let SIGINT and SIGTERM end the process: in order if it can, at once where a library does not let go."""
-
-    def stop(signum: int, frame: FrameType | None) -> NoReturn:
-        _stops.append(Stopped(signum))
-        raise _stops[-1]
-
-    def watch() -> None:
-        signum = os.read(reader, 1)[0]
-        # Python's handlers wait for C code to return, and a query of DuckDB's can take hours.
-        time.sleep(_PATIENCE)
-        _fail(f"stopped by {signal.Signals(signum).name}", 128 + signum)
-        os._exit(128 + signum)
-
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    signal.set_wakeup_fd(writer)
-    threading.Thread(target=watch, name="signals", daemon=True).start()
 
 
 def _fail(message: str, code: int, is_debug: bool = False) -> int:

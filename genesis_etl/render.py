@@ -230,14 +230,14 @@ def _tuples(rows: pa.Table) -> list[tuple[Any, ...]]:
         except (ValueError, OverflowError, pa.ArrowException) as error:
             # A time that Python does not know, such as infinity or the year 290000.
             reason = f"{shown(name)} holds what cannot be written ({shown(str(error))})"
-            raise ReportError(f"the column {reason}; cast it to varchar") from None
+            raise ReportError(f"the column {reason}", advice="cast it to varchar") from None
     return list(zip(*columns, strict=True))
 
 
 def _refuse_namesakes(rows: pa.Table) -> None:
     name, count = max(Counter(rows.column_names).items(), key=lambda item: item[1])
     if count > 1:
-        raise ReportError(f"{count} columns are called {shown(name)}; name each apart with `as`")
+        raise ReportError(f"{count} columns are called {shown(name)}", advice="name each apart with `as`")
 
 
 def _is_number(type: pa.DataType) -> bool:

@@ -9,19 +9,22 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
-import pyarrow as pa
 
-from genesis_etl.capture import Progress
 from genesis_etl.errors import SettingsError
 from genesis_etl.outfile import descriptor_of, refuse_unwritable, replace_file
 from genesis_etl.process import forget_stdout
-from genesis_etl.render import FORMATS, escaped, render, sparkline, wrapped
 from genesis_etl.text import shown
 from genesis_etl.version import __version__
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from genesis_etl.capture import Progress
+
+FORMS: Final = ("table", "csv", "json", "markdown", "parquet")  # what `render` makes, which is slow to import
 _FINDING: Final = 1000  # characters of a cell of `check` or `verify`
 _LOWER_BOUND: Final = (
     "before the first capture (basis created_at) only what still existed then is known: there were at least as many"
@@ -57,6 +60,8 @@ class Output:
 
     def print_rows(self, rows: pa.Table, longest: int = 60) -> None:
         """Put rows where --output says, in the form that --format says; on a terminal with nothing it would obey."""
+        from genesis_etl.render import escaped, render
+
         data = render(rows, self._form, self._width, longest)
         if self._path is not None:
             replace_file(self._path, data)
@@ -70,12 +75,17 @@ class Output:
 
     def print_texts(self, rows: pa.Table) -> None:
         """Print rows of texts; where they make a table on a terminal, a long last column goes on below."""
-        self.print_rows(wrapped(rows, self._width) if self.is_table else rows)
+        self.print_rows(self._wrapped(rows) if self.is_table else rows)
 
     def print_findings(self, rows: pa.Table) -> None:
         """Print rows of texts of which nothing may be cut, however long."""
         is_narrow = self.is_table and self._width is not None
-        self.print_rows(wrapped(rows, self._width) if is_narrow else rows, _FINDING)
+        self.print_rows(self._wrapped(rows) if is_narrow else rows, _FINDING)
+
+    def _wrapped(self, rows: pa.Table) -> pa.Table:
+        from genesis_etl.render import wrapped
+
+        return wrapped(rows, self._width)
 
     @property
     def _width(self) -> int | None:
@@ -88,6 +98,8 @@ class Output:
             return
         from rich.console import Console
         from rich.text import Text
+
+        from genesis_etl.render import sparkline
 
         console = Console(stderr=True, highlight=False)  # which heeds NO_COLOR
         series: dict[str, list[int]] = {}
@@ -154,7 +166,7 @@ def common_options(command: Command) -> Command:
 
 def row_options(command: Command) -> Command:
     """Give a command the options of those that print rows; they make its `output`."""
-    forms = click.Choice(list(FORMATS))
+    forms = click.Choice(FORMS)
     form = click.option("--format", "form", type=forms, default="table", show_default=True, help="Form of the rows.")
     path = click.option("--output", "path", metavar="FILE", callback=_path, help="Write the rows there; - is stdout.")
     return form(path(command))

@@ -23,7 +23,8 @@ import click
 import pandas as pd
 import pytest
 
-from genesis_etl import cli
+from genesis_etl import reports
+from genesis_etl.cli.commands import cli
 from genesis_etl.lake import Lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.version import __version__
@@ -31,9 +32,9 @@ from tests.commands import ERROR, ETL, Ended, Run, etl, refused
 from tests.conftest import files_of, full_disk, listing, some_images, some_snapshots
 from tests.histories import at, land, rows
 
-COMMANDS = sorted(cli.cli.commands)
+COMMANDS = sorted(cli.commands)
 HOUR = timedelta(hours=1)
-DATA = [name for name in COMMANDS if any(option.name == "form" for option in cli.cli.commands[name].params)]
+DATA = [name for name in COMMANDS if any(option.name == "form" for option in cli.commands[name].params)]
 TWO_LINES = re.compile(
     r"GENESISCLOUD_ENDPOINT=(http://127\.0\.0\.1:[0-9]+/compute/v1)\nGENESISCLOUD_TOKEN=([A-Za-z0-9_.-]{6,})\n"
 )
@@ -256,14 +257,14 @@ def test_the_help_of_every_command_teaches_by_example(run: Run, name: str) -> No
     assert run(name, "-h").out == ended.out
     assert re.search(rf"Example:  (?:[A-Z_]+=\S+ )?genesis-etl {name}\b", text)
     assert re.search(r"^  [A-Z][^\n]+\.$", text, re.MULTILINE)
-    for option in cli.cli.commands[name].params:
+    for option in cli.commands[name].params:
         assert not isinstance(option, click.Option) or option.help, option.name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_takes_the_options_of_all(name: str) -> None:
     """--config, --quiet, --debug and --version are everywhere, --format and --output where data is printed."""
-    options = {text for option in cli.cli.commands[name].params for text in option.opts}
+    options = {text for option in cli.commands[name].params for text in option.opts}
     assert {"--config", "--quiet", "--debug", "--version"} <= options
     assert ({"--format", "--output"} <= options) == (name not in ("sandbox", "demo", "dashboard", "init"))
     assert ("--lake" in options) == (name not in ("images", "sandbox", "init"))
@@ -876,7 +877,7 @@ def test_a_config_of_either_place_is_read(run: Run) -> None:
 
 def test_a_bug_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody foresaw is told in a line, with the way to more."""
-    monkeypatch.setattr(cli, "report_names", lambda: 1 / 0)
+    monkeypatch.setattr(reports, "report_names", lambda: 1 / 0)
     refused(run("report", "--list"), 1, "ZeroDivisionError", "please report it with --debug's output")
 
 

@@ -14,7 +14,8 @@ import nbclient
 import nbformat
 import pytest
 
-from genesis_etl import cli, settings
+from genesis_etl import settings
+from genesis_etl.cli.commands import cli
 from genesis_etl.reports import find_report, open_lake, report_names
 from genesis_etl.sandbox import FAULTS
 from genesis_etl.table import CAPTURES, IMAGES
@@ -68,7 +69,7 @@ def test_the_readme_lists_every_fault_of_the_sandbox() -> None:
 
 def test_the_readme_names_every_command() -> None:
     """Each command of the program has its row in the README."""
-    assert set(cli.cli.commands) <= set(re.findall(r"^\| `([a-z]+)", README, re.MULTILINE))
+    assert set(cli.commands) <= set(re.findall(r"^\| `([a-z]+)", README, re.MULTILINE))
 
 
 def test_the_readme_names_every_setting() -> None:

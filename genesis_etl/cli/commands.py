@@ -1,47 +1,41 @@
-"""The command line: parse, call one function, print; errors become one line and an exit code."""
+"""The commands: each parses, calls one function and prints.
+
+What a command needs is imported within it, so that help comes at once and no command waits for another's libraries.
+"""
 
 from __future__ import annotations
 
-import functools
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
-import pyarrow as pa
 
 from genesis_etl import demo as demo_room
-from genesis_etl import forecast as future
-from genesis_etl import process
-from genesis_etl.commit import CAPTURE_COLUMNS, Capture, capture_rows
 from genesis_etl.errors import ExportFailed, GenesisEtlError, ReportError, SettingsError
-from genesis_etl.export import export, live_rows
-from genesis_etl.lake import NO_CAPTURE, Lake
 from genesis_etl.outfile import refuse_unwritable
-from genesis_etl.reports import ENGINES, PERIODS, describe, find_report, open_lake, report_names
 from genesis_etl.screen import Output, common_options, lake_option, row_options
 from genesis_etl.settings import DEFAULT_CONFIG, Settings, alarm_hook
-from genesis_etl.table import CAPTURES
+from genesis_etl.signals import Stopped
 from genesis_etl.text import shown
 from genesis_etl.times import parse_duration, parse_time
 from genesis_etl.version import __version__
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def main() -> NoReturn:
-    """Run the command line and end the process with the documented exit code."""
-    process.prepare()
-    sys.exit(run(sys.argv[1:]))
-
-
-def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; whatever goes wrong has been said in one line by then."""
-    return process.ended(functools.partial(cli.main, prog_name="genesis-etl", standalone_mode=False), arguments)
+    from genesis_etl.commit import Capture
 
 
 def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, Exception]) -> pa.Table:
     """Return a row per account: its capture, or the error that there was instead."""
+    import pyarrow as pa
+
+    from genesis_etl.commit import CAPTURE_COLUMNS, capture_rows
+    from genesis_etl.table import CAPTURES
+
     captures = {row["account"]: row for row in capture_rows(landed).to_pylist()}
     rows = []
     for name in accounts:
@@ -96,6 +90,8 @@ def export_command(
     \b
     Example:  GENESISCLOUD_TOKEN=… genesis-etl export
     """
+    from genesis_etl.export import export
+
     settings = Settings.load(config, lake=lake)
     names = [account.name for account in settings.chosen(accounts)]
     failed: ExportFailed | None = None
@@ -123,6 +119,8 @@ def export_command(
         output.warn(str(error))  # the accounts' errors come first
     if failed is not None:
         raise failed
+    if settings.heartbeat is None:
+        return
     from genesis_etl.check import beat
 
     beat(settings, lambda text: output.say(f"warning: {text}"))  # whoever waits for it will ask
@@ -144,6 +142,10 @@ def images_command(
     \b
     Example:  genesis-etl images --type snapshot --region NORD-NO-KRS-1
     """
+    import pyarrow as pa
+
+    from genesis_etl.export import live_rows
+
     settings = Settings.load(config)
     tables: list[pa.Table] = []
     failed: dict[str, GenesisEtlError] = {}
@@ -174,12 +176,12 @@ def images_command(
 @click.option("--type", "type_", metavar="T", help="Images of this type.")
 @click.option("--since", metavar="D", help="From this date or instant on.")
 @click.option("--until", metavar="D", help="Up to this date, or before this instant.")
-@click.option("--by", metavar="|".join(PERIODS), help="Length of a period.")
+@click.option("--by", metavar="day|week|month", help="Length of a period.")
 @click.option("--as-of", metavar="T", help="As it was then: captures up to this time only.")
 @click.option("--older-than", metavar="D", help="stale-snapshots older than this, such as 90d.")
 @click.option("--forecast", type=int, metavar="N", help="snapshot-growth goes on for so many periods.")
 @click.option("--matrix", is_flag=True, help="region-coverage with a row per image and a column per region.")
-@click.option("--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="What runs the SQL.")
+@click.option("--engine", default="duckdb", show_default=True, metavar="duckdb|spark", help="What runs the SQL.")
 @lake_option
 @row_options
 @common_options
@@ -201,6 +203,11 @@ def report_command(
               genesis-etl report snapshot-growth --forecast 30
               genesis-etl report changes --describe
     """
+    import pyarrow as pa
+
+    from genesis_etl import forecast as future
+    from genesis_etl.reports import describe, find_report, open_lake, report_names
+
     if is_list:
         titles = [find_report(each).title for each in report_names()]
         output.print_rows(pa.table({"report": report_names(), "shows": titles}))
@@ -237,6 +244,8 @@ def sql_command(config: str | None, output: Output, statement: str, lake: str | 
     \b
     Example:  genesis-etl sql "select region, count(*) as images from images group by all order by all"
     """
+    from genesis_etl.reports import open_lake
+
     settings = Settings.load(config, lake=lake)
     output.print_rows(open_lake(settings.lake).sql_rows(statement))
 
@@ -256,6 +265,7 @@ def dashboard_command(config: str | None, output: Output, page: str | None, lake
     Example:  genesis-etl dashboard --output page.html
     """
     from genesis_etl.dashboard import write_page
+    from genesis_etl.lake import NO_CAPTURE, Lake
 
     if page == "-":
         raise click.UsageError("the page is for a file; name it with --output FILE")
@@ -281,11 +291,12 @@ def compact_command(config: str | None, output: Output, grace: str, lake: str | 
     Example:  genesis-etl compact --grace 7d
     """
     from genesis_etl.compact import compact, foldings
+    from genesis_etl.lake import Lake
 
     try:
         patience = parse_duration(grace)
     except ValueError as error:
-        raise SettingsError(f"--grace: {error}") from None
+        raise SettingsError(str(error), where="--grace") from None
     output.print_rows(foldings(compact(Lake(Settings.load(config, lake=lake).lake), grace=patience)))
 
 
@@ -392,16 +403,19 @@ def forget_command(
     Example:  genesis-etl forget --account old --before 2025-01-01
     """
     from genesis_etl.forget import forget, forgettable, forgotten
+    from genesis_etl.lake import Lake
 
     try:
         end = None if before is None else parse_time(before)
     except ValueError as error:
-        raise SettingsError(f"--before: {error}") from None
+        raise SettingsError(str(error), where="--before") from None
     opened = Lake(Settings.load(config, lake=lake).lake)
     count = sum(each.captures for each in forgettable(opened, account, end))
     if not yes:
         if not sys.stdin.isatty():
-            raise SettingsError("forget removes captures for ever and asks before; give --yes where nobody can answer")
+            raise SettingsError(
+                "forget removes captures for ever and asks before", advice="give --yes where nobody can answer"
+            )
         captures = "1 capture" if count == 1 else f"{count} captures"
         what = f"Remove {captures} of {account} from {opened.url}, for ever?"
         if not click.confirm(shown(what, 300), err=True):
@@ -463,7 +477,7 @@ def sandbox_command(
     except ValueError as error:
         raise SettingsError(str(error)) from None
     except OSError as error:
-        raise SettingsError(f"cannot listen on port {port}: {error.strerror}; choose another --port") from None
+        raise SettingsError(f"cannot listen on port {port}: {error.strerror}", advice="choose another --port") from None
     try:
         click.echo(f"GENESISCLOUD_ENDPOINT={sandbox.endpoint}\nGENESISCLOUD_TOKEN={sandbox.token}")
         sys.stdout.flush()
@@ -471,7 +485,7 @@ def sandbox_command(
             "serving until Ctrl-C; `export` both lines in another shell, and every command there reads this account"
         )
         sandbox.serve_forever()
-    except process.Stopped as stop:  # its usual end, nothing to complain of
+    except Stopped as stop:  # its usual end, nothing to complain of
         raise click.exceptions.Exit(stop.exit_code) from None
     finally:
         sandbox.stop()
@@ -489,6 +503,8 @@ def demo_command(output: Output, days: int, lake: str, **_: Any) -> None:
     \b
     Example:  genesis-etl demo --days 120
     """
+    from genesis_etl.reports import find_report, open_lake
+
     is_shown = sys.stderr.isatty() and not output.is_quiet
 
     def show(done: int, missing: int) -> None:
