@@ -31,7 +31,7 @@ from genesis_etl import ExportFailed, GenesisEtlError, Settings, open_lake
 from genesis_etl.api import Stop
 from genesis_etl.check import beat
 from genesis_etl.errors import ApiUnavailable, LakeError, SettingsError
-from genesis_etl.export import export_account
+from genesis_etl.pipeline import export_account
 from genesis_etl.settings import Account, Secret
 
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ lake.report("snapshot-growth", by="week")
 
 from genesis_etl.commit import Capture
 from genesis_etl.errors import ExportFailed, GenesisEtlError
-from genesis_etl.export import export
+from genesis_etl.pipeline import export
 from genesis_etl.reports import OpenLake, open_lake
 from genesis_etl.settings import Settings
 from genesis_etl.version import __version__

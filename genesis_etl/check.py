@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 
 from genesis_etl.api import Client, Stop, notify
 from genesis_etl.errors import ApiError, GenesisEtlError, LakeError, SettingsError
-from genesis_etl.export import TOLERANCE, refuse_clock
 from genesis_etl.lake import NO_CAPTURE, Contents, Lake
+from genesis_etl.pipeline import TOLERANCE, refuse_clock
 from genesis_etl.render import render
 from genesis_etl.reports import find_report
 from genesis_etl.settings import Account, Hook, Settings

@@ -77,7 +77,7 @@ def captured_days(url: str) -> set[date]:
 
 def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = None) -> DemoResult:
     """Capture the last `days` finished days, each at noon, but for those that the lake has already."""
-    from genesis_etl.export import export
+    from genesis_etl.pipeline import export
 
     if not url.strip():
         raise SettingsError("--lake is empty", advice="name a folder for the demo's lake")

@@ -16,7 +16,7 @@ import pytest
 
 from genesis_etl import cli
 from genesis_etl.errors import ExportFailed
-from genesis_etl.export import export
+from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.commands import Ended, Run

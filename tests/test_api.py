@@ -27,8 +27,8 @@ import pytest
 
 from genesis_etl.api import Client, Stop
 from genesis_etl.errors import ApiUnavailable, AuthError, BadPage, CollectionRefused, ExportFailed, GenesisEtlError
-from genesis_etl.export import export
 from genesis_etl.lake import Lake
+from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import files_of, listing, refused, settings_for, some_images, told

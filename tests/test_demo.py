@@ -13,7 +13,7 @@ import pytest
 
 from genesis_etl import demo
 from genesis_etl.errors import SettingsError
-from genesis_etl.export import export
+from genesis_etl.pipeline import export
 from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Sandbox
 from tests.conftest import files_of, settings_for

@@ -24,9 +24,9 @@ import pytest
 from genesis_etl.commit import capture_rows, is_fold
 from genesis_etl.compact import compact
 from genesis_etl.errors import ExportFailed, LakeError
-from genesis_etl.export import export
 from genesis_etl.forget import forget, forgettable
 from genesis_etl.lake import Lake
+from genesis_etl.pipeline import export
 from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.table import CAPTURES, IMAGES, SCHEMA_VERSION, NewerSchema, upgraded

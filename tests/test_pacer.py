@@ -12,8 +12,8 @@ from itertools import pairwise
 import pytest
 
 from genesis_etl.errors import ApiUnavailable
-from genesis_etl.export import export
 from genesis_etl.pacer import Pacer
+from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.conftest import listing, settings_for
 

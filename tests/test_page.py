@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import genesis_etl
 from genesis_etl.errors import BadPage
-from genesis_etl.export import export
 from genesis_etl.page import read_page
+from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Settings
 from tests.conftest import files_of, listing, refused, settings_for, some_images, some_snapshots

@@ -20,7 +20,7 @@ ORDER = [
     ["api", "capture", "lake"],
     ["warehouse", "verify"],
     ["spark", "compact", "forget"],
-    ["export"],
+    ["pipeline"],
     ["forecast", "reports", "render", "sandbox"],
     ["check", "starter", "charts", "figures"],
     ["dashboard", "screen"],

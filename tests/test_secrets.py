@@ -20,7 +20,7 @@ import pytest
 
 from genesis_etl.api import Client
 from genesis_etl.errors import GenesisEtlError
-from genesis_etl.export import export, live_rows
+from genesis_etl.pipeline import export, live_rows
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from genesis_etl.text import Redactor

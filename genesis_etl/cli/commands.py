@@ -90,7 +90,7 @@ def export_command(
     \b
     Example:  GENESISCLOUD_TOKEN=… genesis-etl export
     """
-    from genesis_etl.export import export
+    from genesis_etl.pipeline import export
 
     settings = Settings.load(config, lake=lake)
     names = [account.name for account in settings.chosen(accounts)]
@@ -144,7 +144,7 @@ def images_command(
     """
     import pyarrow as pa
 
-    from genesis_etl.export import live_rows
+    from genesis_etl.pipeline import live_rows
 
     settings = Settings.load(config)
     tables: list[pa.Table] = []
