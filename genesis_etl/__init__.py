@@ -3,14 +3,18 @@
 import genesis_etl
 lake = genesis_etl.open_lake("data/lake")
 lake.report("snapshot-growth", by="week")
+
+Nothing is imported before it is used: the command line has to heed signals before that, and its help comes at once.
 """
 
-from genesis_etl.commit import Capture
-from genesis_etl.errors import ExportFailed, GenesisEtlError
-from genesis_etl.pipeline import export
-from genesis_etl.reports import OpenLake, open_lake
-from genesis_etl.settings import Settings
-from genesis_etl.version import __version__
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from genesis_etl.commit import Capture
+    from genesis_etl.errors import ExportFailed, GenesisEtlError
+    from genesis_etl.pipeline import export
+    from genesis_etl.reports import OpenLake, open_lake
+    from genesis_etl.settings import Settings
+    from genesis_etl.version import __version__
 
 __all__ = [
     "Capture",
@@ -22,3 +26,27 @@ __all__ = [
     "export",
     "open_lake",
 ]
+_ROOMS = {
+    "Capture": "commit",
+    "ExportFailed": "errors",
+    "GenesisEtlError": "errors",
+    "OpenLake": "reports",
+    "Settings": "settings",
+    "__version__": "version",
+    "export": "pipeline",
+    "open_lake": "reports",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for, once."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from genesis_etl.api import Client, Stop
 from genesis_etl.capture import Progress, Reading, read_account
 from genesis_etl.commit import Capture
-from genesis_etl.compact import compact_when_due
 from genesis_etl.errors import (
     BadPage,
     CaptureError,
@@ -167,6 +166,8 @@ def export_account(
         listed_snapshots=reading.listed_snapshots,
     )
     if compacts:
+        from genesis_etl.compact import compact_when_due  # and with it libraries that a capture does without
+
         try:
             compact_when_due(lake, account.name, captured_at)
         except LakeError as error:

@@ -20,8 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genesis_etl.cli.commands import cli
 from genesis_etl.errors import ReportError
 from genesis_etl.render import FORMATS, escaped, render
+from genesis_etl.reports import ENGINES, PERIODS
+from genesis_etl.screen import FORMS
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 AT = datetime(2026, 11, 23, 16, 30, 0, 954_000, tzinfo=UTC)
@@ -61,6 +64,15 @@ def cells(text: str) -> int:
 
 
 # every form
+
+
+def test_the_command_line_knows_every_form() -> None:
+    """What --format names, without importing what makes them, is what there is; and so with --engine and --by."""
+    assert tuple(FORMATS) == FORMS
+    options = {option.name: option for option in cli.commands["report"].params}
+    assert options["engine"].metavar == "|".join(ENGINES)
+    assert options["engine"].default == ENGINES[0]
+    assert options["by"].metavar == "|".join(PERIODS)
 
 
 @pytest.mark.parametrize("form", FORMATS)
