@@ -138,6 +138,10 @@ class Stop:
                 event.set()
 
 
+def _stopped(where: str) -> ApiUnavailable:
+    return ApiUnavailable("stopped", where=where, advice="run it again")
+
+
 def _after(throttles: int) -> str:
     return f", after {throttles} answers of 429" if throttles else ""
 
@@ -175,8 +179,8 @@ class Client:
             self._request = self._session.prepare_request(requests.Request("GET", account.endpoint))
         except requests.exceptions.RequestException:  # as for https://*.example.com
             raise SettingsError(
-                f"the endpoint of account {account.name}, {shown(account.endpoint)}, names no host that can be "
-                "asked; mend the endpoint setting"
+                f"the endpoint of account {account.name}, {shown(account.endpoint)}, names no host that can be asked",
+                advice="mend the endpoint setting",
             ) from None
         ways = self._session.merge_environment_settings(account.endpoint, {}, None, None, None)
         self._sending: dict[str, Any] = {name: ways[name] for name in ("proxies", "verify", "cert")}
@@ -215,7 +219,7 @@ class Client:
             try:
                 sent_at = self._pacer.wait(self._ends_at)
             except ApiUnavailable as error:
-                raise ApiUnavailable(f"{where}: {error}{_after(throttles)}; try again later") from None
+                raise ApiUnavailable(f"{error.seen}{_after(throttles)}", where=where, advice=error.advice) from None
             with self._count:
                 self.requests += 1
                 self.retries += bool(failures or throttles)
@@ -228,17 +232,17 @@ class Client:
             except _Transient as fault:
                 failures += 1
                 if self._stopped.is_set():
-                    raise ApiUnavailable(f"{where}: stopped") from None
+                    raise _stopped(where) from None
                 if failures >= self._settings.attempts:
                     again = f"try again later, the endpoint is {self._account.endpoint}"
                     advice = again if fault.kind is ApiUnavailable else _UNUSABLE
-                    raise fault.kind(f"{where}: {fault}; {advice}") from None
+                    raise fault.kind(str(fault), where=where, advice=advice) from None
                 own = 2.0 ** (failures - 1) * self._settings.backoff * random.uniform(0.5, 1)
                 own = min(own, MAX_BACKOFF - waited)
                 wait = self._allowed(fault.retry_after, own, where, f"{fault}{_after(throttles)}")
                 waited += 0.0 if fault.retry_after is not None else wait
                 if self._stopped.wait(wait):
-                    raise ApiUnavailable(f"{where}: stopped") from None
+                    raise _stopped(where) from None
             else:
                 self._pacer.narrow()
                 return page
@@ -250,7 +254,7 @@ class Client:
         if wait > left:
             said = f"the API asks to wait {asked:.0f} s" if asked is not None else "no time is left"
             raise ApiUnavailable(
-                f"{where}: {cause}; {said}, this capture has {max(left, 0):.0f} s left; try again later"
+                f"{cause}; {said}, this capture has {max(left, 0):.0f} s left", where=where, advice="try again later"
             )
         return min(wait, MAX_WAIT)
 
@@ -276,8 +280,9 @@ class Client:
                 raise _too_large(where) from None
             if isinstance(error, requests.exceptions.SSLError) and not isinstance(inner, ssl.SSLEOFError):
                 raise ApiUnavailable(
-                    f"{where}: TLS failed: {self._cause(error)}; check the endpoint and its certificate, "
-                    "verification is never switched off"
+                    f"TLS failed: {self._cause(error)}",
+                    where=where,
+                    advice="check the endpoint and its certificate, verification is never switched off",
                 ) from None
             late = time.monotonic() >= attempt.ends_at
             cause = f"no whole answer within {seconds:g} s" if late else self._cause(error)
@@ -288,13 +293,13 @@ class Client:
         try:
             return read_page(collection, number, body, digest)
         except BadPage as error:
-            cause = self._auth.redact(str(error))
+            cause = self._auth.redact(error.seen)
             # Only a length or chunks tell that all of a body came, and not what was packed inside.
             is_framed = "content-length" in response.headers or "transfer-encoding" in response.headers
             is_whole = is_framed and _encoding(response) in _PLAIN
             if not is_whole and isinstance(error.__cause__, ValueError):
                 raise _Transient(f"{cause} (the body may be cut)", kind=BadPage) from None
-            raise BadPage(f"{where}: {cause}; {_UNUSABLE}") from None
+            raise BadPage(cause, where=where, advice=_UNUSABLE) from None
 
     def _refuse(self, response: requests.Response, collection: str, number: int, where: str) -> NoReturn:
         """Raise what an answer other than 200 means."""
@@ -303,30 +308,35 @@ class Client:
         seen = shown(self._auth.redact(seen), 60)
         if 300 <= status < 400:
             raise BadPage(
-                f"{where}: {seen} points to {self._target(response)}; redirects are never followed, "
-                "set the endpoint to the API itself"
+                f"{seen} points to {self._target(response)}",
+                where=where,
+                advice="redirects are never followed, set the endpoint to the API itself",
             )
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             raise _Throttled(_retry_after(response))
-        said = self._said(response)
+        seen += self._said(response)
         if status in _TRANSIENT or (status >= 500 and status not in _NEVER_RETRIED):
-            raise _Transient(f"{seen}{said}", _retry_after(response))
+            raise _Transient(seen, _retry_after(response))
         if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and collection == "images"):
-            raise AuthError(f"{where}: {seen}{said}; the token in {self._account.token_source} was refused, check it")
+            raise AuthError(
+                seen, where=where, advice=f"the token in {self._account.token_source} was refused, check it"
+            )
         if number > 1 and status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
             kind = AuthError if status == HTTPStatus.FORBIDDEN else BadPage
-            raise kind(f"{where}: {seen}{said}; a page before could be read, try again later")
+            raise kind(seen, where=where, advice="a page before could be read, try again later")
         if status == HTTPStatus.FORBIDDEN:
-            raise CollectionRefused(f"{where}: {seen}{said}", status=status, exit_code=3)
+            raise CollectionRefused(seen, status=status, exit_code=3, where=where)
         if status == HTTPStatus.NOT_FOUND and collection == "images":
             raise CollectionRefused(
-                f"{where}: {seen}{said}; check the endpoint setting, it is {self._account.endpoint}",
+                seen,
                 status=status,
                 exit_code=2,
+                where=where,
+                advice=f"check the endpoint setting, it is {self._account.endpoint}",
             )
         if status == HTTPStatus.NOT_FOUND:
-            raise CollectionRefused(f"{where}: {seen}{said}", status=status, exit_code=5)
-        raise BadPage(f"{where}: {seen}{said}; {_UNUSABLE}")
+            raise CollectionRefused(seen, status=status, exit_code=5, where=where)
+        raise BadPage(seen, where=where, advice=_UNUSABLE)
 
     def _said(self, response: requests.Response) -> str:
         """Return `: 02035 the message` of an error body, or the start of any other body."""
@@ -390,7 +400,7 @@ def notify(hook: Hook, body: bytes | None = None) -> None:
             inner = _innermost(error)
             late = time.monotonic() >= attempt.ends_at
             cause = f"no answer within {NOTICE_SECONDS:g} s" if late else getattr(inner, "strerror", None)
-            raise ApiUnavailable(f"{shown(hook.host)}: {cause or type(inner).__name__}") from None
+            raise ApiUnavailable(str(cause or type(inner).__name__), where=shown(hook.host)) from None
     if not 200 <= status < 300:
         raise ApiUnavailable(f"{shown(hook.host)} answered {status}")
 
@@ -452,4 +462,4 @@ def _chunks(response: requests.Response, where: str) -> Iterator[bytes]:
 
 
 def _too_large(where: str) -> BadPage:
-    return BadPage(f"{where}: the body is larger than {MAX_BODY >> 20} MiB; {_UNUSABLE}")
+    return BadPage(f"the body is larger than {MAX_BODY >> 20} MiB", where=where, advice=_UNUSABLE)

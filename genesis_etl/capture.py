@@ -150,8 +150,8 @@ class _Collection:
                 return state
             self._last = state
         raise ListMoved(
-            f"/{self._name} did not hold still in {MAX_PASSES} passes: {'; '.join(self._notes)}; "
-            "nothing was written, try again when fewer images come and go"
+            f"/{self._name} did not hold still in {MAX_PASSES} passes: {'; '.join(self._notes)}",
+            advice="nothing was written, try again when fewer images come and go",
         )
 
     def _pass(self) -> tuple[Items | None, bool]:
@@ -254,4 +254,7 @@ def _same(one: Item, other: Item) -> bool:
     try:
         return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     except RecursionError:
-        raise CaptureError(f"the item {shown(one['id'])} is nested too deep to be compared") from None
+        raise CaptureError(
+            f"the item {shown(one['id'])} is nested too deep to be compared",
+            advice="nothing was written, report what the API sent",
+        ) from None
