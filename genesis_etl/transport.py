@@ -33,17 +33,29 @@ class TooMuch(OSError):
 
 
 class Attempt(threading.local):
-    """What the request of this thread may still take."""
+    """What the request of this thread may still take, and how far it has come.
 
-    ends_at = 0.0
+    `is_at_proxy`: connected to, or connecting to, a proxy that has not let us through yet.
+    """
+
+    seconds = ends_at = 0.0
     bytes_left = 0
     stopped = threading.Event()
+    is_at_proxy = False
 
     def begin(self, seconds: float, most_bytes: int, stopped: threading.Event) -> None:
         """Start the clock for one request."""
+        self.seconds = seconds
         self.ends_at = time.monotonic() + seconds
         self.bytes_left = most_bytes
         self.stopped = stopped
+        self.is_at_proxy = False
+
+    def count(self, size: int) -> None:
+        """Count bytes that came; TooMuch where there were too many."""
+        self.bytes_left -= size
+        if self.bytes_left < 0:
+            raise TooMuch("the answer does not end")
 
     def time_left(self) -> float:
         """Return the seconds left; TimeoutError where there are none, or the client was stopped."""
@@ -74,9 +86,7 @@ class _TimedReader(io.RawIOBase):
                 size = self._sock.recv_into(buffer)
             except TimeoutError:
                 continue
-            attempt.bytes_left -= size
-            if attempt.bytes_left < 0:
-                raise TooMuch("the answer does not end")
+            attempt.count(size)
             return size
 
     def close(self) -> None:
@@ -93,6 +103,17 @@ class _TimedTLS(ssl.SSLSocket):
     def makefile(self, *_: Any, **__: Any) -> Any:
         return io.BufferedReader(_TimedReader(self), CHUNK)
 
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        # Only TLS inside of TLS, through an https proxy, reads in this way.
+        while True:
+            self.settimeout(min(attempt.time_left(), _SLICE))
+            try:
+                data = super().recv(buflen, flags)
+            except TimeoutError:
+                continue
+            attempt.count(len(data))
+            return data
+
     def do_handshake(self, block: bool = False) -> None:
         while True:
             self.settimeout(min(attempt.time_left(), _SLICE))
@@ -100,6 +121,13 @@ class _TimedTLS(ssl.SSLSocket):
                 return super().do_handshake(block)
             except TimeoutError:
                 continue
+
+
+def timed_context() -> ssl.SSLContext:
+    """Return a TLS context that verifies, trusts nobody yet, and whose connections keep to the deadline."""
+    context = create_urllib3_context()
+    context.sslsocket_class = _TimedTLS
+    return context
 
 
 def _connected(host: str, port: int, options: Any) -> socket.socket:
@@ -136,18 +164,18 @@ def _connect(sock: socket.socket, address: Any, ends_at: float) -> None:
 
 class _TimedHTTPConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
+        attempt.is_at_proxy = self.proxy is not None
         return _connected(self._dns_host, self.port, self.socket_options)
 
 
 class _TimedHTTPSConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
+        attempt.is_at_proxy = self.proxy is not None
         return _connected(self._dns_host, self.port, self.socket_options)
 
-    def connect(self) -> None:
-        if self.ssl_context is None:
-            self.ssl_context = create_urllib3_context()
-            self.ssl_context.sslsocket_class = _TimedTLS
-        super().connect()
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        attempt.is_at_proxy = False
 
 
 class TimedHTTPPool(HTTPConnectionPool):

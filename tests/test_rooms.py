@@ -15,6 +15,7 @@ ORDER = [
     ["errors", "version", "text", "times", "settings"],
     ["process"],
     ["page", "pacer", "transport", "table"],
+    ["session"],
     ["commit"],
     ["storage", "s3"],
     ["api", "capture", "lake"],
@@ -29,10 +30,10 @@ ORDER = [
     ["__main__"],
 ]
 ONLY = {
-    "requests": {"api"},
+    "requests": {"api", "session"},
     "duckdb": {"warehouse"},
     "prefect": set(),
-    "urllib3": {"api", "transport"},
+    "urllib3": {"api", "session", "transport"},
     "pyspark": {"spark"},
     "sqlglot": {"spark"},
     "jinja2": {"dashboard"},
