@@ -39,7 +39,7 @@ from genesis_etl.page import PER_PAGE, Page, read_page
 from genesis_etl.session import Session
 from genesis_etl.settings import Account, Hook, Settings
 from genesis_etl.text import Redactor, shown
-from genesis_etl.transport import CHUNK, TooMuch, attempt
+from genesis_etl.transport import CHUNK, Addresses, TooMuch, attempt
 
 MAX_BODY: Final = 32 * 2**20
 _MAX_WIRE: Final = 2 * MAX_BODY  # headers, and chunks so small that their frames weigh as much as they hold
@@ -71,6 +71,10 @@ class _Transient(Exception):
         self.retry_after = retry_after
         self.kind = kind
         self.advice = advice
+
+
+class _Unheard(Exception):
+    """A kept connection died before a byte of the answer came; the server may have closed it long ago."""
 
 
 class _Throttled(Exception):
@@ -158,6 +162,7 @@ class Client:
         self._stopped = threading.Event() if stop is None else stop.event()
         self._pacer = Pacer(settings.rate, self._stopped)
         self._count = threading.Lock()
+        self._addresses = Addresses()
         self._auth = _Headers(account, settings.auth)
         self._session = Session(account.endpoint, is_local=account.is_local)
         self._session.auth = self._auth
@@ -196,13 +201,14 @@ class Client:
         """Read page `number` (from 1) of a collection.
 
         `known` is an earlier answer for the same page: where the bytes are the same, its items are handed out
-        again instead of being parsed once more.
+        again instead of being parsed once more. A kept connection that dies before a byte of the answer came costs
+        no attempt: the request leaves once more, on a new one.
         Raises AuthError, ApiUnavailable, CollectionRefused, BadPage, SettingsError.
         """
         query: dict[str, str | int] = {"page": number, "per_page": PER_PAGE}
         if type is not None:
             query["type"] = type
-        failures, throttles, waited = 0, 0, 0.0
+        failures, throttles, waited, wants_new = 0, 0, 0.0, False
         while True:
             where = f"GET /{collection} page {number}, attempt {failures + 1} of {self._settings.attempts}"
             try:
@@ -211,17 +217,20 @@ class Client:
                 raise ApiUnavailable(f"{error.seen}{_after(throttles)}", where=where, advice=error.advice) from None
             with self._count:
                 self.requests += 1
-                self.retries += bool(failures or throttles)
+                self.retries += bool(failures or throttles or wants_new)
             seconds = min(self._settings.deadline, max(self._ends_at - time.monotonic(), 0.001))
-            attempt.begin(seconds, _MAX_WIRE, self._stopped)
+            attempt.begin(seconds, _MAX_WIRE, self._stopped, self._addresses, wants_new=wants_new)
             try:
                 page = self._read(collection, number, query, where, known)
+            except _Unheard:
+                wants_new = True
             except _Throttled as throttle:
                 throttles += 1
                 own = min(2.0 ** min(throttles, 9), MAX_WAIT) * self._settings.backoff * random.uniform(0.5, 1)
                 self._pacer.hold(self._allowed(throttle.retry_after, own, where, f"{throttle}"), sent_at)
             except _Transient as fault:
                 failures += 1
+                wants_new = wants_new or not attempt.has_heard  # other kept connections may be as dead
                 if self._stopped.is_set():
                     raise _stopped(where) from None
                 if failures >= self._settings.attempts:
@@ -289,6 +298,8 @@ class Client:
         if isinstance(inner, TooMuch):
             return _too_large(where)
         late = time.monotonic() >= attempt.ends_at
+        if attempt.is_reused and not attempt.has_heard and not late and _is_hangup(inner):
+            return _Unheard()
         proxy = self._session.proxy if attempt.is_at_proxy or self._session.is_socks else None
         hop = f"{proxy}: " if proxy else ""
         refused = _TUNNEL_REFUSED.match(str(inner)) if proxy else None
@@ -387,7 +398,7 @@ def notify(hook: Hook, body: bytes | None = None) -> None:
 
     One attempt, no redirect, no header of ours. The message names the host alone, for the rest is a secret.
     """
-    attempt.begin(NOTICE_SECONDS, _MAX_WIRE, threading.Event())
+    attempt.begin(NOTICE_SECONDS, _MAX_WIRE, threading.Event(), Addresses(), wants_new=False)
     try:
         session = Session(hook.reveal(), is_local=hook.is_local)
     except SettingsError as error:
