@@ -32,6 +32,7 @@ from genesis_etl.errors import (
     AuthError,
     BadPage,
     CollectionRefused,
+    PageMissing,
     SettingsError,
 )
 from genesis_etl.pacer import Pacer
@@ -49,6 +50,7 @@ MAX_BACKOFF: Final = 15.0  # the sum of our own waits for one page
 _UNUSABLE: Final = "this answer cannot be used, try again later or check the endpoint setting"
 _PLAIN: Final = ("", "identity")
 _BEFORE: Final = "a page before could be read, try again later"
+_MISSING: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)  # of a page after the first
 _NEVER_RETRIED: Final = (501, 505)
 _TRANSIENT: Final = (408, 425)
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
@@ -203,7 +205,7 @@ class Client:
         `known` is an earlier answer for the same page: where the bytes are the same, its items are handed out
         again instead of being parsed once more. A kept connection that dies before a byte of the answer came costs
         no attempt: the request leaves once more, on a new one.
-        Raises AuthError, ApiUnavailable, CollectionRefused, BadPage, SettingsError.
+        Raises AuthError, ApiUnavailable, CollectionRefused, BadPage (PageMissing), SettingsError.
         """
         query: dict[str, str | int] = {"page": number, "per_page": PER_PAGE}
         if type is not None:
@@ -340,9 +342,10 @@ class Client:
             raise AuthError(
                 seen, where=where, advice=f"the token in {self._account.token_source} was refused, check it"
             )
-        if number > 1 and status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
-            kind = AuthError if status == HTTPStatus.FORBIDDEN else BadPage
-            raise kind(seen, where=where, advice=_BEFORE)
+        if number > 1 and status in _MISSING:
+            raise PageMissing(seen, where=where, advice=_BEFORE)
+        if number > 1 and status == HTTPStatus.FORBIDDEN:
+            raise AuthError(seen, where=where, advice=_BEFORE)
         if status == HTTPStatus.FORBIDDEN:
             raise CollectionRefused(seen, status=status, exit_code=3, where=where)
         if status == HTTPStatus.NOT_FOUND and collection == "images":
