@@ -48,12 +48,16 @@ MAX_WAIT: Final = 60.0  # of one Retry-After
 NOTICE_SECONDS: Final = 10.0
 MAX_BACKOFF: Final = 15.0  # the sum of our own waits for one page
 _UNUSABLE: Final = "this answer cannot be used, try again later or check the endpoint setting"
+_NO_CACHE: Final = "take the API out of the proxy's cache"
 _PLAIN: Final = ("", "identity")
 _BEFORE: Final = "a page before could be read, try again later"
 _MISSING: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)  # of a page after the first
 _NEVER_RETRIED: Final = (501, 505)
 _TRANSIENT: Final = (408, 425)
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_AGE = re.compile(r"[0-9]+")
+_HIT = re.compile(r"\bhit\b", re.IGNORECASE)
+_TELL_OF_HITS: Final = ("X-Cache", "Cache-Status", "CF-Cache-Status", "X-Cache-Status", "X-Cache-Lookup")
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: ([0-9]{3})\b")  # http.client tells the status so alone
 # Whatever requests, urllib3 and http.client raise when the other side does not speak HTTP as it should.
 _FAILED: Final = (requests.exceptions.RequestException, HTTPError, HTTPException, OSError, ValueError)
@@ -150,7 +154,8 @@ class Client:
     """Reads single pages for one account; threads share it and its rate.
 
     `requests` counts what was sent, `retries` those of them that repeated an earlier one.
-    `clock_skew` is how far the API's clock is ahead of ours, in seconds; None while no answer told.
+    `clock_skew` is how far the API's clock is ahead of ours, in seconds, by the answer that put it furthest ahead,
+    for a copy out of a cache lags; None while no answer told.
     Raises SettingsError where the endpoint, a proxy or the certificates cannot be used as they are set.
     """
 
@@ -168,7 +173,9 @@ class Client:
         self._auth = _Headers(account, settings.auth)
         self._session = Session(account.endpoint, is_local=account.is_local)
         self._session.auth = self._auth
-        self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip"})
+        self._session.headers.update(
+            {"Accept": "application/json", "Accept-Encoding": "gzip", "Cache-Control": "no-cache"}
+        )
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
         # Requests differ in their URL alone; preparing each anew would cost as much as parsing a page.
@@ -271,10 +278,11 @@ class Client:
                 timeout=attempt.time_left(),
                 proxies=self._session.proxies,
             ) as response:
-                if self.clock_skew is None:
-                    self.clock_skew = _skew(response)
+                if _is_believed(response.status_code, collection, number):
+                    _refuse_copy(response)
                 if response.status_code != HTTPStatus.OK:
                     self._refuse(response, collection, number, where)
+                self._judge_clock(response)
                 body = _body(response, where)
         except requests.exceptions.ContentDecodingError as error:
             raise _Transient(f"the body cannot be unpacked: {self._cause(error)}", kind=BadPage) from None
@@ -360,6 +368,15 @@ class Client:
             raise CollectionRefused(seen, status=status, exit_code=5, where=where)
         raise BadPage(seen, where=where, advice=_UNUSABLE)
 
+    def _judge_clock(self, response: requests.Response) -> None:
+        """Compare the clocks by an answer that no cache has touched."""
+        if any(_HIT.search(response.headers.get(name, "")) for name in _TELL_OF_HITS):
+            return
+        skew = _skew(response)
+        with self._count:
+            if skew is not None and (self.clock_skew is None or skew > self.clock_skew):
+                self.clock_skew = skew
+
     def _said(self, response: requests.Response) -> str:
         """Return `: 02035 the message` of an error body, or the start of any other body."""
         try:
@@ -439,6 +456,26 @@ def _login_wanted(where: str, seen: str, proxy: str | None) -> SettingsError:
 def _is_hangup(error: BaseException) -> bool:
     """Tell whether the other side ended the connection, with or without TLS."""
     return isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
+
+
+def _is_believed(status: int, collection: str, number: int) -> bool:
+    """Tell whether something is concluded from an answer with this status about what is there now."""
+    refusals = () if collection == "images" else (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+    return status in (HTTPStatus.OK, *refusals, *(_MISSING if number > 1 else ()))
+
+
+def _refuse_copy(response: requests.Response) -> None:
+    """Raise where an answer says that it comes out of a cache, or where its `Age` cannot be read as one number."""
+    text = response.headers.get("Age")
+    if text is None:
+        return
+    age = text.strip()
+    if _AGE.fullmatch(age) is None:
+        seen = f"out of a cache for an unknown time (Age: {shown(age, 40) or 'empty'})"
+        raise _Transient(seen, kind=BadPage, advice=_NO_CACHE)
+    seconds = age.lstrip("0")
+    if seconds:
+        raise _Transient(f"out of a cache {shown(seconds, 20)} s old", kind=BadPage, advice=_NO_CACHE)
 
 
 def _innermost(error: BaseException) -> BaseException:
