@@ -8,6 +8,9 @@ saw the same map id → item, that map stood at the instant between them: whatev
 successive, equal collects was there together (the double collect of Afek, Attiya, Dolev, Gafni, Merritt
 and Shavit, "Atomic snapshots of shared memory", J. ACM 40, 1993).
 
+What has been read is believed to be all only where the list ends there: if the last page is full, the page after
+it is asked for as well, for a server may cap its `total_count`.
+
 This room knows no HTTP: it is given something with a `page` method.
 """
 
@@ -19,7 +22,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from genesis_etl.errors import CaptureError, CollectionRefused, ListMoved
+from genesis_etl.errors import CaptureError, CollectionRefused, ListMoved, PageMissing
 from genesis_etl.page import Item, Page
 from genesis_etl.text import shown
 
@@ -31,7 +34,7 @@ Progress = Callable[[str, int, int, int], None]  # collection, pages read, pages
 
 
 class Pages(Protocol):
-    """Whatever hands out pages: the API's client, or a list in a test."""
+    """Whatever hands out pages: the API's client, or a list in a test. PageMissing where there is no such page."""
 
     def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page: ...
 
@@ -140,23 +143,38 @@ class _Collection:
             self._notes.append(what)
 
     def read(self) -> Items:
-        """Make passes until one answer held everything or two passes in a row agree; ListMoved after five."""
+        """Make passes until one answer held everything or two passes in a row agree; ListMoved after five.
+
+        CaptureError where there are more items than `total_count` says.
+        """
         while self.passes < MAX_PASSES:
             self.passes += 1
             state, is_whole = self._pass()
             self._end_pass()
             if state is not None and (is_whole or self._agrees(state)):
-                self._last = state
-                return state
+                if self._ends():
+                    self._last = state
+                    return state
+                state = None  # what moved behind two passes that agreed is not held against one of them
             self._last = state
         raise ListMoved(
-            f"/{self._name} did not hold still in {MAX_PASSES} passes: {'; '.join(self._notes)}; "
-            "nothing was written, try again when fewer images come and go"
+            f"/{self._name} did not hold still in {MAX_PASSES} passes: {'; '.join(self._notes)}",
+            advice="nothing was written, try again when fewer images come and go",
         )
 
     def _pass(self) -> tuple[Items | None, bool]:
         """Read all pages once: the state or None where the pages contradict each other; and if one answer was all."""
         known, self._known = self._known, {}
+        try:
+            return self._read_pages(known)
+        except PageMissing:
+            # Unless its first page is another by now, the list was not shortened behind our back.
+            again = self._pages.page(self._name, 1, type=self._type)
+            if not self._contradicts(again, self._known[1]):
+                raise
+            return None, False
+
+    def _read_pages(self, known: dict[int, Page]) -> tuple[Items | None, bool]:
         items: Items = {}
         first: Page | None = None
         for page in self._stream(len(known), known):
@@ -179,6 +197,29 @@ class _Collection:
             self.note(f"{len(items)} ids against a total_count of {first.total_count}")
             return None, False
         return items, False
+
+    def _ends(self) -> bool:
+        """Ask for the page after a last one that is full: tell whether the list still is what was read of it.
+
+        CaptureError where there are more items than `total_count` says, for then it cannot be believed.
+        """
+        last = self._known[max(self._known)]
+        if len(last.items) != last.per_page:
+            return True
+        try:
+            after = self._pages.page(self._name, last.number + 1, type=self._type)
+        except PageMissing:
+            return True
+        if after.total_count != last.total_count:
+            self.note(f"total_count went from {last.total_count} to {after.total_count}")
+            return False
+        if after.items:
+            raise CaptureError(
+                f"/{self._name} says that it has {last.total_count:,} items, all of which were read, and holds "
+                f"{len(after.items)} more on page {after.number}: its total_count is capped",
+                advice="nothing was written, report it to the API's support",
+            )
+        return True
 
     def _contradicts(self, page: Page, first: Page | None) -> bool:
         if first is None:
@@ -207,18 +248,22 @@ class _Collection:
 
         opening = fetch(1)
         sent = max(1, min(guess, 2 * THREADS))
-        self._under_way = {opening, *map(fetch, range(2, sent + 1))}
+        guessed = {number: fetch(number) for number in range(2, sent + 1)}
+        self._under_way = {opening, *guessed.values()}
         first = opening.result()
-        self._under_way.discard(opening)
         pages = -(-first.total_count // len(first.items)) if first.items else 1
         done = 1
         self._report(done, pages)
         yield first
-        while sent < pages or self._under_way:
-            while sent < pages and len(self._under_way) < 2 * THREADS:
+        # A page that was guessed and is past the end tells nothing, be it empty or missing.
+        wanted = {future for number, future in guessed.items() if number <= pages}
+        while sent < pages or wanted:
+            while sent < pages and len(wanted) < 2 * THREADS:
                 sent += 1
-                self._under_way.add(fetch(sent))
-            finished, self._under_way = wait(self._under_way, return_when=FIRST_COMPLETED)
+                wanted.add(fetch(sent))
+            self._under_way |= wanted
+            finished, wanted = wait(wanted, return_when=FIRST_COMPLETED)
+            self._under_way -= finished
             for future in finished:
                 page = future.result()
                 done += 1
@@ -254,4 +299,7 @@ def _same(one: Item, other: Item) -> bool:
     try:
         return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     except RecursionError:
-        raise CaptureError(f"the item {shown(one['id'])} is nested too deep to be compared") from None
+        raise CaptureError(
+            f"the item {shown(one['id'])} is nested too deep to be compared",
+            advice="nothing was written, report what the API sent",
+        ) from None

@@ -7,6 +7,7 @@
     │   ├── ApiUnavailable     try again later                                   exit 4
     │   ├── CollectionRefused  403 or 404 for a whole collection                 exit 2, 3 or 5
     │   └── BadPage            the answer cannot be used                         exit 5
+    │       └── PageMissing    400 or 404 for a page after the first             exit 5
     ├── CaptureError           the answers are readable, but make no capture     exit 5
     │   └── ListMoved          the list did not hold still                       exit 5
     ├── LakeError              look at the lake: full, damaged, unreadable       exit 6
@@ -86,6 +87,10 @@ class ApiUnavailable(ApiError):
 
 class BadPage(ApiError):
     """An answer that cannot be used as it is."""
+
+
+class PageMissing(BadPage):
+    """The API answers 400 or 404 for a page after the first: there is none, or no longer."""
 
 
 class CollectionRefused(ApiError):

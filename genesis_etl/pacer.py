@@ -25,7 +25,7 @@ class Pacer:
         """Wait for this caller's turn and return its instant; ApiUnavailable if it would come after `until`."""
         while True:
             if self._stopped.is_set():
-                raise ApiUnavailable("stopped")
+                raise ApiUnavailable("stopped", advice="run it again")
             with self._lock:
                 now = time.monotonic()
                 if now >= self._next:
@@ -33,7 +33,7 @@ class Pacer:
                     return now
                 turn = self._next
             if turn > until:
-                raise ApiUnavailable("the time for one capture is over")
+                raise ApiUnavailable("the time for one capture is over", advice="try again later")
             self._stopped.wait(turn - now)
 
     def hold(self, seconds: float, sent_at: float) -> None:

@@ -207,15 +207,16 @@ def _captured_at(settings: Settings, account: Account, newest: Capture | None) -
     if settings.now is not None:
         if not account.is_local:
             raise SettingsError(
-                "GENESIS_ETL_NOW is for simulations against a sandbox on this machine; unset it to capture "
-                + account.endpoint
+                "GENESIS_ETL_NOW is for simulations against a sandbox on this machine",
+                advice=f"unset it to capture {account.endpoint}",
             )
         return settings.now
     now = datetime.now(UTC)
     if newest is not None and now < newest.captured_at - TOLERANCE:
         raise SettingsError(
             f"the clock says {format_time(now)}, but the newest capture of {account.name} is of "
-            f"{format_time(newest.captured_at)}; set the clock right, nothing was written"
+            f"{format_time(newest.captured_at)}",
+            advice="set the clock right, nothing was written",
         )
     return now
 
@@ -235,8 +236,8 @@ def refuse_clock(settings: Settings, client: Client) -> None:
     skew = client.clock_skew
     if settings.now is None and skew is not None and abs(skew) > TOLERANCE.total_seconds():
         raise SettingsError(
-            f"the clock of this machine is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the API's; "
-            "set it right, nothing was written"
+            f"the clock of this machine is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the API's",
+            advice="set it right, nothing was written",
         )
 
 
@@ -248,16 +249,16 @@ def _refuse_forgetting(lake: Lake, newest: Capture | None, reading: Reading, *, 
     listed = newest.images - only_in_snapshots
     if listed and not reading.images:
         raise CaptureError(
-            f"/images lists nothing, but in the capture before it listed {listed} images; "
-            "if they are really gone, give --allow-empty"
+            f"/images lists nothing, but in the capture before it listed {listed} images",
+            advice="if they are really gone, give --allow-empty",
         )
     if reading.snapshots != {}:
         return
     before = newest if newest.snapshots is not None else lake.newest(newest.account, with_snapshots=True)
     if before is not None and before.snapshots and not before.listed_snapshots:
         raise CaptureError(
-            f"/snapshots lists nothing, but when it was last captured it listed {before.snapshots} snapshots; "
-            "if they are really gone, give --allow-empty"
+            f"/snapshots lists nothing, but when it was last captured it listed {before.snapshots} snapshots",
+            advice="if they are really gone, give --allow-empty",
         )
 
 

@@ -3,6 +3,9 @@
 requests' timeout is for each address and each single read, so a server that drips bytes holds a request for
 ever. Here connecting, the TLS handshake and every read get only what is left of the attempt their thread makes,
 and look up every quarter of a second. The bytes of an attempt are counted too, whatever HTTP makes of them.
+
+A host of several addresses is asked at one after the other, a quarter of a second apart, until one answers (the
+"happy eyeballs" of RFC 8305); that one is asked first from then on.
 """
 
 from __future__ import annotations
@@ -11,39 +14,78 @@ import errno
 import io
 import logging
 import os
+import selectors
 import socket
 import ssl
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
-from urllib3.util.wait import wait_for_write
 
 CHUNK: Final = 2**16
 # It logs the header lines that it cannot read, and a server may echo the token in one.
 logging.getLogger("urllib3.connection").addFilter(lambda record: "Failed to parse headers" not in record.msg)
 _SLICE: Final = 0.25  # how soon whatever waits notices that its client was stopped
+_HEAD_START: Final = 0.25  # of one address before the next; RFC 8305 recommends it
 
 
 class TooMuch(OSError):
     """The server sent more bytes than an answer may have."""
 
 
-class Attempt(threading.local):
-    """What the request of this thread may still take."""
+class Addresses:
+    """Remembers for all threads of one client which address of a host answered."""
 
-    ends_at = 0.0
+    def __init__(self) -> None:
+        self._answered: dict[tuple[str, int], Any] = {}
+
+    def ordered(self, host: str, port: int, found: Sequence[Any]) -> list[Any]:
+        """Return what the resolver found, the address that answered last in front."""
+        known = self._answered.get((host, port))
+        return sorted(found, key=lambda entry: entry[4] != known)
+
+    def remember(self, host: str, port: int, address: Any) -> None:
+        """Ask this address first from now on."""
+        self._answered[host, port] = address
+
+
+class Attempt(threading.local):
+    """What the request of this thread may still take, and how far it has come.
+
+    `is_at_proxy`: connected to, or connecting to, a proxy that has not let us through yet.
+    `is_reused`: on a connection that an earlier answer came on. `has_heard`: at least one byte of an answer came.
+    """
+
+    seconds = ends_at = 0.0
     bytes_left = 0
     stopped = threading.Event()
+    addresses = Addresses()
+    wants_new = False
+    is_at_proxy = is_reused = has_heard = False
 
-    def begin(self, seconds: float, most_bytes: int, stopped: threading.Event) -> None:
-        """Start the clock for one request."""
+    def begin(
+        self, seconds: float, most_bytes: int, stopped: threading.Event, addresses: Addresses, *, wants_new: bool
+    ) -> None:
+        """Start the clock for one request, on a new connection if so wanted."""
+        self.seconds = seconds
         self.ends_at = time.monotonic() + seconds
         self.bytes_left = most_bytes
         self.stopped = stopped
+        self.addresses = addresses
+        self.wants_new = wants_new
+        self.is_at_proxy = self.is_reused = self.has_heard = False
+
+    def count(self, size: int) -> None:
+        """Count bytes that came; TooMuch where there were too many."""
+        self.has_heard = self.has_heard or size > 0
+        self.bytes_left -= size
+        if self.bytes_left < 0:
+            raise TooMuch("the answer does not end")
 
     def time_left(self) -> float:
         """Return the seconds left; TimeoutError where there are none, or the client was stopped."""
@@ -74,9 +116,7 @@ class _TimedReader(io.RawIOBase):
                 size = self._sock.recv_into(buffer)
             except TimeoutError:
                 continue
-            attempt.bytes_left -= size
-            if attempt.bytes_left < 0:
-                raise TooMuch("the answer does not end")
+            attempt.count(size)
             return size
 
     def close(self) -> None:
@@ -93,6 +133,17 @@ class _TimedTLS(ssl.SSLSocket):
     def makefile(self, *_: Any, **__: Any) -> Any:
         return io.BufferedReader(_TimedReader(self), CHUNK)
 
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        # Only TLS inside of TLS, through an https proxy, reads in this way.
+        while True:
+            self.settimeout(min(attempt.time_left(), _SLICE))
+            try:
+                data = super().recv(buflen, flags)
+            except TimeoutError:
+                continue
+            attempt.count(len(data))
+            return data
+
     def do_handshake(self, block: bool = False) -> None:
         while True:
             self.settimeout(min(attempt.time_left(), _SLICE))
@@ -102,57 +153,97 @@ class _TimedTLS(ssl.SSLSocket):
                 continue
 
 
+def timed_context() -> ssl.SSLContext:
+    """Return a TLS context that verifies, trusts nobody yet, and whose connections keep to the deadline."""
+    context = create_urllib3_context()
+    context.sslsocket_class = _TimedTLS
+    return context
+
+
 def _connected(host: str, port: int, options: Any) -> socket.socket:
-    """Connect to the first address of a host that answers, each in its share of the time."""
-    addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    """Connect to the first address of a host that answers; OSError where none does."""
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    waiting = attempt.addresses.ordered(host, port, found)
     failure = OSError(f"no address of {host}")
-    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-        share = attempt.time_left() / (len(addresses) - tried)
-        sock = _TimedSocket(family, kind, protocol)
-        try:
-            for option in options or ():
-                sock.setsockopt(*option)
-            _connect(sock, address, time.monotonic() + share)
-            sock.settimeout(attempt.time_left())
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            return sock
+    next_at = 0.0
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        while waiting or selector.get_map():
+            if waiting and (time.monotonic() >= next_at or not selector.get_map()):
+                family, kind, protocol, _, address = waiting.pop(0)
+                try:
+                    sock = stack.enter_context(_TimedSocket(family, kind, protocol))
+                    _begin_to_connect(sock, address, options)
+                except OSError as error:
+                    failure = error
+                    continue
+                selector.register(sock, selectors.EVENT_WRITE, address)
+                next_at = time.monotonic() + _HEAD_START
+            patience = min(attempt.time_left(), _SLICE)
+            for key, _ in selector.select(min(patience, max(next_at - time.monotonic(), 0)) if waiting else patience):
+                tried: Any = key.fileobj
+                selector.unregister(tried)
+                code = tried.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if not code:
+                    return _chosen(tried, host, port, key.data)
+                failure = OSError(code, os.strerror(code))
     raise failure
 
 
-def _connect(sock: socket.socket, address: Any, ends_at: float) -> None:
+def _begin_to_connect(sock: socket.socket, address: Any, options: Any) -> None:
+    for option in options or ():
+        sock.setsockopt(*option)
     sock.setblocking(False)
     code = sock.connect_ex(address)
-    if code in (errno.EINPROGRESS, errno.EWOULDBLOCK):
-        while not wait_for_write(sock, min(attempt.time_left(), _SLICE)):
-            if time.monotonic() >= ends_at:
-                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
+    if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
         raise OSError(code, os.strerror(code))
+
+
+def _chosen(sock: socket.socket, host: str, port: int, address: Any) -> socket.socket:
+    """Remember the address and return a connection of its own, for all that were tried are about to be closed."""
+    attempt.addresses.remember(host, port, address)
+    connection = _TimedSocket(fileno=sock.detach())
+    connection.settimeout(attempt.time_left())
+    return connection
 
 
 class _TimedHTTPConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
+        attempt.is_at_proxy = self.proxy is not None
         return _connected(self._dns_host, self.port, self.socket_options)
 
 
 class _TimedHTTPSConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
+        attempt.is_at_proxy = self.proxy is not None
         return _connected(self._dns_host, self.port, self.socket_options)
 
-    def connect(self) -> None:
-        if self.ssl_context is None:
-            self.ssl_context = create_urllib3_context()
-            self.ssl_context.sslsocket_class = _TimedTLS
-        super().connect()
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        attempt.is_at_proxy = False
 
 
 class TimedHTTPPool(HTTPConnectionPool):
+    """Connections without TLS that keep to the deadline; a new one each where the attempt wants it."""
+
     ConnectionCls = _TimedHTTPConnection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        return _noted(super()._get_conn(timeout))
 
 
 class TimedHTTPSPool(HTTPSConnectionPool):
+    """Connections with TLS that keep to the deadline; a new one each where the attempt wants it."""
+
     ConnectionCls = _TimedHTTPSConnection
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        return _noted(super()._get_conn(timeout))
+
+
+def _noted(connection: Any) -> Any:
+    """Note whether a connection has been used before, closed first where a new one is wanted."""
+    if attempt.wants_new:
+        connection.close()
+    attempt.is_reused = not connection.is_closed
+    return connection

@@ -10,13 +10,10 @@ import random
 import resource
 import signal
 import socket
-import ssl
-import subprocess
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -31,10 +28,10 @@ from genesis_etl.lake import Lake
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
-from tests.conftest import files_of, listing, refused, settings_for, some_images, told
+from tests.conftest import files_of, listing, refused, settings_for, told
+from tests.raw import BODY, TOKEN, addresses, answer, chunks, client_of, deaf, failure, raw
 
 WORDS = ("GET /images page 2, attempt ",)
-TOKEN = "raw-token-0123456789"
 
 
 @pytest.fixture
@@ -44,110 +41,6 @@ def sandbox(serve: Callable[..., Sandbox]) -> Sandbox:
     export(settings_for(sandbox))
     sandbox.requests.clear()
     return sandbox
-
-
-def page_of(items: list[dict[str, Any]], **fields: Any) -> bytes:
-    """Return the body of a first page that holds these images."""
-    return json.dumps({"images": items, "total_count": len(items), "page": 1, "per_page": 100, **fields}).encode()
-
-
-BODY = page_of(some_images(3))
-
-
-def answer(body: bytes = BODY, *headers: str, status: str = "200 OK", version: str = "1.1") -> bytes:
-    """Return an HTTP answer; its length is announced unless the headers frame the body themselves."""
-    lines = [f"HTTP/{version} {status}", *headers]
-    if not any(header.lower().startswith(("content-length", "transfer-encoding", "x-unframed")) for header in headers):
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-
-
-def chunks(*parts: bytes) -> bytes:
-    """Return a body in chunks, each with an extension, and a trailer behind the last."""
-    return b"".join(b"%x;name=value\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\nX-Trailer: 1\r\n\r\n"
-
-
-Serve = Callable[[socket.socket, bytes], Any]
-
-
-class RawServer:
-    """A server that hands every connection's first request to a function; `received` keeps the requests."""
-
-    def __init__(self, serve: Serve, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
-        self.received: list[bytes] = []
-        self._serve = serve
-        self._tls = tls
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family, backlog=64)
-        self._open: list[socket.socket] = []
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.append(connection)
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
-
-    def _talk(self, connection: socket.socket) -> None:
-        try:
-            if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-                self._open.append(connection)
-            request = b""
-            while not request.endswith(b"\r\n\r\n"):
-                data = connection.recv(65536)
-                if not data:
-                    return
-                request += data
-            self.received.append(request)
-            self._serve(connection, request)
-        except OSError:
-            pass
-        finally:
-            connection.close()
-
-    def close(self) -> None:
-        """End everything, so that no thread outlives the test."""
-        for sock in (self._listener, *self._open):
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-
-
-@contextmanager
-def raw(serve: Serve | bytes, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[RawServer]:
-    """Serve these bytes, or what the function sends, on a port of this machine."""
-
-    def send(connection: socket.socket, request: bytes) -> None:
-        assert isinstance(serve, bytes)
-        connection.sendall(serve)
-
-    server = RawServer(send if isinstance(serve, bytes) else serve, host, tls)
-    try:
-        yield server
-    finally:
-        server.close()
-
-
-def client_of(port: int, host: str = "127.0.0.1", scheme: str = "http", **changes: Any) -> Client:
-    """Return a client of a raw server, with short waits."""
-    account = Account("default", f"{scheme}://{host}:{port}/compute/v1", "GENESISCLOUD_TOKEN", Secret(TOKEN))
-    defaults: dict[str, Any] = {"rate": 10_000.0, "backoff": 0.001, "deadline": 2.0, "attempts": 2}
-    return Client(account, Settings(accounts=(account,), **{**defaults, **changes}))
-
-
-def failure(serve: Serve | bytes, **changes: Any) -> GenesisEtlError:
-    """Return the error that such answers end in, which tells no token."""
-    with raw(serve) as server, client_of(server.port, **changes) as client:
-        with pytest.raises(GenesisEtlError) as caught:
-            client.page("images", 1)
-        assert TOKEN not in told(caught.value)
-        assert "GET /images page 1, attempt " in str(caught.value)
-        return caught.value
 
 
 # --- what passes -----------------------------------------------------------------------------------------------
@@ -359,39 +252,6 @@ def test_no_such_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.requests == 2
 
 
-@contextmanager
-def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> Iterator[None]:
-    """Let every name resolve to these addresses."""
-
-    def resolve(host: str, port: int, *_: Any, **__: Any) -> Any:
-        return [
-            (socket.AF_INET6 if ":" in each else socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port))
-            for each in hosts
-        ]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", resolve)
-        yield
-
-
-@contextmanager
-def deaf() -> Iterator[int]:
-    """Hold a port whose queue is full: whoever connects waits for ever."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        waiting = []
-        for _ in range(4):
-            caller = socket.socket()
-            caller.setblocking(False)
-            caller.connect_ex(("127.0.0.1", port))
-            waiting.append(caller)
-        yield port
-        for caller in waiting:
-            caller.close()
-
-
 def test_connecting_keeps_to_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three addresses that never answer cost one deadline together, not one each."""
     with deaf() as port, addresses(monkeypatch, *["127.0.0.1"] * 3), client_of(port, deadline=0.6, attempts=1) as one:
@@ -575,158 +435,6 @@ def test_loopback_takes_no_proxy(monkeypatch: pytest.MonkeyPatch, sandbox: Sandb
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
         export(settings_for(sandbox))
         assert proxy.received == []
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a self-made certificate of api.test and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=api.test "
-        "-addext subjectAltName=DNS:api.test -keyout key.pem -out cert.pem"
-    )
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-@pytest.fixture
-def tls(certificates: Path) -> ssl.SSLContext:
-    """The server's side of that certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
-    return context
-
-
-@pytest.fixture
-def trusted(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Trust the certificate, as a user does through the environment, and find api.test on this machine."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates / "cert.pem"))
-    with addresses(monkeypatch, "127.0.0.1"):
-        yield
-
-
-@pytest.mark.usefixtures("trusted")
-def test_tls(tls: ssl.SSLContext) -> None:
-    """An endpoint whose certificate is trusted is read over TLS, the token in it."""
-    with raw(answer(), tls=tls) as server, client_of(server.port, "api.test", "https") as client:
-        assert client.page("images", 1).total_count == 3
-        assert TOKEN.encode() in server.received[0]
-
-
-@pytest.mark.parametrize("host", ["api.test", "other.test"])
-def test_a_certificate_that_does_not_fit(
-    host: str, tls: ssl.SSLContext, certificates: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unknown certificate, or a trusted one of another name, ends with 4 at once, and nothing is sent."""
-    if host == "other.test":
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates / "cert.pem"))
-    with (
-        addresses(monkeypatch, "127.0.0.1"),
-        raw(answer(), tls=tls) as server,
-        client_of(server.port, host, "https", attempts=4) as client,
-    ):
-        with pytest.raises(ApiUnavailable, match=r"attempt 1 of 4: TLS failed.*verification is never switched off"):
-            client.page("images", 1)
-        assert (client.requests, server.received) == (1, [])
-
-
-@pytest.mark.usefixtures("trusted")
-def test_tls_that_is_cut_is_tried_again(tls: ssl.SSLContext) -> None:
-    """A connection that ends in the middle of TLS is a connection that ended: tried again, then 4."""
-
-    def serve(connection: socket.socket, _: bytes) -> None:
-        connection.sendall(answer()[:-5])
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-    with raw(serve, tls=tls) as server, client_of(server.port, "api.test", "https") as client:
-        with pytest.raises(ApiUnavailable, match="attempt 2 of 2"):
-            client.page("images", 1)
-        assert len(server.received) == 2
-
-
-@pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("drip", [b"", b"\x16\x03\x03\x40\x00"])
-def test_a_handshake_keeps_to_the_deadline(drip: bytes) -> None:
-    """A server that takes a connection and never finishes TLS costs one deadline."""
-
-    def serve(connection: socket.socket, _: bytes) -> None:
-        connection.sendall(drip)
-        while True:
-            time.sleep(0.05)
-            connection.sendall(b"x")
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-        def accept() -> None:
-            try:
-                connection, _ = listener.accept()
-                with connection:
-                    serve(connection, b"") if drip else time.sleep(3)
-            except OSError:
-                pass
-
-        threading.Thread(target=accept, daemon=True).start()
-        began = time.monotonic()
-        with client_of(port, "api.test", "https", deadline=0.5, attempts=1) as client, pytest.raises(ApiUnavailable):
-            client.page("images", 1)
-        assert time.monotonic() - began < 2
-
-
-@pytest.mark.usefixtures("trusted")
-def test_a_proxy_is_used_and_sees_no_token(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through a proxy of the environment TLS stays between us and the API: the proxy sees a host, no token."""
-    through: list[bytes] = []
-
-    def pump(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                through.append(data)
-                target.sendall(data)
-        except OSError:
-            pass
-
-    with raw(answer(), tls=tls) as server:
-
-        def connect(connection: socket.socket, request: bytes) -> None:
-            with socket.create_connection(("127.0.0.1", server.port)) as target:
-                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                threading.Thread(target=pump, args=(target, connection), daemon=True).start()
-                pump(connection, target)
-
-        with raw(connect) as proxy:
-            monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@127.0.0.1:{proxy.port}")
-            with client_of(server.port, "api.test", "https") as client:
-                assert client.page("images", 1).total_count == 3
-            assert proxy.received[0].startswith(b"CONNECT api.test:")
-            assert TOKEN.encode() not in b"".join([*proxy.received, *through])
-        assert TOKEN.encode() in server.received[0]
-
-
-@pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize(
-    ("reply", "words"),
-    [(b"HTTP/1.1 407 Who are you\r\n\r\n", "407"), (b"", ""), (b"garbage\r\n\r\n", ""), (None, "0.5 s")],
-)
-def test_a_proxy_that_fails(monkeypatch: pytest.MonkeyPatch, reply: bytes | None, words: str) -> None:
-    """A proxy that refuses, hangs up, drips or talks nonsense ends with 4 in time, its password untold."""
-
-    def serve(connection: socket.socket, _: bytes) -> None:
-        if reply is not None:
-            connection.sendall(reply)
-            return
-        for byte in itertools.cycle(b"HTTP/1.1 200 OK"):
-            connection.sendall(bytes([byte]))
-            time.sleep(0.02)
-
-    with raw(serve) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass-of-proxy@127.0.0.1:{proxy.port}")
-        began = time.monotonic()
-        with client_of(443, "api.test", "https", deadline=0.5) as client, pytest.raises(ApiUnavailable) as caught:
-            client.page("images", 1)
-        assert time.monotonic() - began < 4
-        assert words in str(caught.value)
-        assert "pass-of-proxy" not in str(caught.value)
 
 
 # --- the clock, the pace, the end ------------------------------------------------------------------------------

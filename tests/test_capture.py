@@ -28,13 +28,26 @@ def read(sandbox: Sandbox, **options: Any) -> tuple[Reading, Client]:
 
 def pages_of(count: int) -> int:
     """Return the requests that a still collection of so many items costs."""
-    return 1 if count <= 100 else 2 * -(-count // 100)
+    is_full = count > 0 and count % 100 == 0
+    return (1 if count <= 100 else 2 * -(-count // 100)) + is_full
+
+
+@pytest.mark.parametrize(("count", "requests"), [(0, 1), (1, 1), (99, 1), (100, 2), (101, 4), (200, 5), (201, 6)])
+@pytest.mark.parametrize("collection", ["images", "snapshots"])
+def test_the_documented_number_of_requests(
+    serve: Callable[..., Sandbox], collection: str, count: int, requests: int
+) -> None:
+    """A still collection costs the requests that are promised: its last page, if full, has one more behind it."""
+    sandbox = serve(collections=listing(**{"images": 0, "snapshots": 0, collection: count}))
+    _, client = read(sandbox)
+    asked = [request for request in sandbox.requests if request.path.endswith(collection)]
+    assert (len(asked), client.requests) == (requests, requests + 1)
 
 
 @pytest.mark.parametrize("images", [0, 1, 99, 100, 101, 200, 201, 250])
 @pytest.mark.parametrize("snapshots", [0, 100, 101, 250])
 def test_requests_of_a_still_account(serve: Callable[..., Sandbox], images: int, snapshots: int) -> None:
-    """A collection that fits its first answer costs 1 request, a larger one twice its pages."""
+    """A collection that fits its first answer costs 1 request, a larger one twice its pages, a full last page one."""
     sandbox = serve(collections=listing(images, snapshots))
     reading, client = read(sandbox)
     assert (len(reading.images), len(reading.snapshots or {})) == (images, snapshots)
@@ -179,7 +192,78 @@ def test_a_server_that_caps_its_pages(serve: Callable[..., Sandbox], cap: int, e
     sandbox.faults.append(Fault("cap", times=0, cap=cap, echo=echo))
     reading, client = read(sandbox)
     assert len(reading.images) == count
-    assert client.requests == 2 * -(-count // cap) + (1 if cap >= 3 else 6)
+    is_full = echo and count % cap == 0
+    assert client.requests == 2 * -(-count // cap) + is_full + (1 if cap >= 3 else 6 + echo)
+
+
+@pytest.mark.parametrize(("count", "total"), [(250, 100), (250, 200), (101, 100), (1050, 1000), (1000, 900)], ids=str)
+@pytest.mark.parametrize("collection", ["images", "snapshots"])
+def test_a_total_that_is_capped(serve: Callable[..., Sandbox], collection: str, count: int, total: int) -> None:
+    """A `total_count` behind which there are more items is refused with 5, and nothing is written."""
+    sandbox = serve(collections=listing(**{"images": 3, "snapshots": 3, collection: count}))
+    sandbox.faults.append(Fault("capped-total", collection, times=0, total=total))
+    words = (f"/{collection} says that it has {total:,} items", f"page {total // 100 + 1}: its total_count is capped")
+    error = refused(settings_for(sandbox), sandbox.token, 5, *words)
+    assert isinstance(error.failed["default"], CaptureError)
+
+
+@pytest.mark.parametrize("total", [50, 150, 249])
+def test_a_total_that_is_too_small_for_its_pages(serve: Callable[..., Sandbox], total: int) -> None:
+    """A `total_count` that the pages themselves contradict is never believed."""
+    sandbox = serve(collections=listing(250, 0))
+    sandbox.faults.append(Fault("capped-total", "images", times=0, total=total))
+    refused(settings_for(sandbox), sandbox.token, 5, "/images did not hold still in 5 passes")
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("count", [100, 200])
+@pytest.mark.parametrize("collection", ["images", "snapshots"])
+def test_a_server_that_refuses_a_page_past_the_end(
+    serve: Callable[..., Sandbox], collection: str, count: int, status: int
+) -> None:
+    """400 and 404 for the page after the last one are an end as good as an empty page, and are not asked again."""
+    sandbox = serve(collections=listing(**{"images": 3, "snapshots": 3, collection: count}))
+    sandbox.faults.append(Fault("past-end", collection, times=0, status=status))
+    _, client = read(sandbox)
+    assert client.requests == pages_of(count) + 1
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(403, 3), (422, 5), (503, 4)])
+def test_a_page_past_the_end_that_fails(serve: Callable[..., Sandbox], status: int, exit_code: int) -> None:
+    """Any other answer to the page after the last one is none, and fails the capture as it would on every page."""
+    sandbox = serve(collections=listing(100, 0))
+    sandbox.faults.append(Fault("past-end", "images", times=0, status=status))
+    refused(settings_for(sandbox), sandbox.token, exit_code, "GET /images page 2, attempt ", str(status))
+
+
+@pytest.mark.parametrize("status", [None, 400, 404])
+@pytest.mark.parametrize("after", [1, 2, 3, 4, 5])
+def test_a_list_that_becomes_shorter(serve: Callable[..., Sandbox], after: int, status: int | None) -> None:
+    """Pages that are no longer there while a list is read, empty or refused, are a list that moved: read again."""
+    sandbox, changed = moving(serve, some_images(250), lambda items: items[:150], after)
+    if status:
+        sandbox.faults.append(Fault("past-end", "images", times=0, status=status))
+    reading, _ = read(sandbox)
+    assert reading.images.keys() == {item["id"] for item in changed}
+
+
+@pytest.mark.parametrize("count", [100, 200])
+@pytest.mark.parametrize("change", ["1 on top", "1 deleted", "all gone", "tenfold"])
+def test_a_list_that_moves_before_its_end_is_seen(serve: Callable[..., Sandbox], change: str, count: int) -> None:
+    """Where the page after the last one tells another total, the list is read again."""
+    sandbox, changed = moving(serve, some_images(count), CHANGES[change], pages_of(count) - 1)
+    reading, client = read(sandbox)
+    assert reading.images.keys() == {item["id"] for item in changed}
+    assert reading.passes <= 4
+    assert client.requests == len(sandbox.requests)
+
+
+def test_a_list_that_moves_at_its_end_for_ever(serve: Callable[..., Sandbox]) -> None:
+    """A total that is another one whenever the end is looked at is given up after five passes."""
+    sandbox = serve(collections=listing(100, 0))
+    sandbox.faults.append(Fault("patch", "images", 2, times=0, patch=lambda page: page | {"total_count": 101}))
+    refused(settings_for(sandbox), sandbox.token, 5, "in 5 passes: total_count went from 100 to 101")
+    assert len(sandbox.requests) == 10
 
 
 def test_a_server_that_ignores_per_page(serve: Callable[..., Sandbox]) -> None:

@@ -13,6 +13,7 @@ ORDER = [
     ["errors", "version", "text", "times", "settings", "signals"],
     ["process", "outfile"],
     ["page", "pacer", "transport", "table", "listeners"],
+    ["session"],
     ["commit"],
     ["storage", "s3"],
     ["api", "capture", "lake"],
@@ -27,10 +28,10 @@ ORDER = [
     ["__main__"],
 ]
 ONLY = {
-    "requests": {"api"},
+    "requests": {"api", "session"},
     "duckdb": {"warehouse"},
     "prefect": set(),
-    "urllib3": {"api", "transport"},
+    "urllib3": {"api", "session", "transport"},
     "pyspark": {"spark"},
     "sqlglot": {"spark"},
     "jinja2": {"dashboard"},

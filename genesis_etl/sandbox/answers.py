@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -77,18 +78,39 @@ def list_page(collection: str, query: str, read: Read, fault: Fault | None) -> A
         per_page = min(per_page, fault.options["cap"])
         echoed = per_page if fault.options["echo"] else echoed
     items = read()
+    total_of = fault.options["total"] if fault and fault.kind == "capped-total" else None
     if wanted is not None:
         items = [item for item in items if item.get("type") == wanted]
     first = (page - 1) * per_page
+    if fault and fault.kind == "past-end" and page > 1 and first >= len(items):
+        raise Refused(fault.options["status"], f"there is no page {page}")
     document: dict[str, Any] = {
         collection: list(items[first : first + per_page]),
-        "total_count": len(items),
+        "total_count": len(items) if total_of is None else min(len(items), total_of),
         "page": page,
         "per_page": echoed,
     }
     if fault and fault.change:
         document = fault.change(document)
     return Answer(200, write(document))
+
+
+def through_cache(
+    fault: Fault, address: str, answer: Callable[[], Answer], now: datetime, *, wants_fresh: bool
+) -> Answer:
+    """Answer out of the cache in between where it has a copy, else from the API, and keep that."""
+    options = fault.options
+    kept: tuple[Answer, datetime] | None = fault.copies.get(address)
+    if kept is None or (options["obey"] and wants_fresh):
+        fresh = answer()
+        if options["status"] != 200:
+            fresh = fresh.but(options["status"], error_body(options["status"], "as scripted"))
+        fault.copies[address] = fresh, now
+        return fresh
+    copy, kept_at = kept
+    age = options["age"] + int((now - kept_at).total_seconds())
+    off = -age if options["date"] == "copy" else 0
+    return replace(copy.but(headers={"Age": str(age) if options["text"] is None else options["text"]}), seconds_off=off)
 
 
 def spoil(answer: Answer, fault: Fault) -> Answer:

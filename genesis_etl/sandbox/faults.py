@@ -28,6 +28,14 @@ FAULTS = {
     "encoding": "announces this Content-Encoding and sends the body as it is",
     "date": "moves the Date header by so many seconds",
     "cap": "serves at most so many items a page and echoes that as per_page; echo=false hides it",
+    "capped-total": "says at most so many as total_count, and serves what is behind them on the pages after",
+    "past-end": "answers a page past the end with this status, 404 or 400, in place of an empty list",
+    "close-after": "answers as usual, and closes so many seconds after the answer, whatever has been asked by then",
+    "cache": (
+        "is a cache in between: keeps the first answer to each address and gives it again, with an Age of so many "
+        "seconds and more; obey=true: not to who asks for no-cache; date=now: with the Date of now, not of the copy; "
+        "text: in place of that Age; status: keeps a refusal in place of the answer"
+    ),
     "field": "sets the field of this name to value (JSON), or removes it without one; index=N: of item N",
     "patch": "hands the body, a dict, through the function patch; from Python only",
 }
@@ -56,6 +64,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "encoding": {"encoding": "x-unknown"},
     "date": {"seconds": 3600.0},
     "cap": {"cap": 10, "echo": True},
+    "capped-total": {"total": 100},
+    "past-end": {"status": 404},
+    "close-after": {"seconds": 0.12},
+    "cache": {"age": 60, "obey": False, "date": "copy", "text": None, "status": 200},
     "field": {"name": "total_count", "value": _MISSING, "index": None},
     "patch": {"patch": None},
 }
@@ -63,6 +75,7 @@ CHOICES = {
     "where": ("start", "headers", "body"),
     "part": ("headers", "body", "space"),
     "of": ("items", "space"),
+    "date": ("copy", "now"),
 }
 
 FORM = "[COLLECTION][?page=N]:KIND[=VALUE][,OPTION=VALUE]..."
@@ -107,6 +120,7 @@ class Fault:
         self.skip = skip
         self.options = OPTIONS[kind] | options
         self.seen = 0  # matching requests so far
+        self.copies: dict[str, Any] = {}  # what a cache holds, by address
         self._lock = Lock()
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from genesis_etl.sandbox.answers import Answer, Refused, list_page, page_asked, spoil
+from genesis_etl.sandbox.answers import Answer, Refused, list_page, page_asked, spoil, through_cache
 from genesis_etl.sandbox.faults import Fault
 from genesis_etl.sandbox.listener import Request, Server
 from genesis_etl.sandbox.wire import Hangup, Wire, transmit
@@ -48,13 +48,23 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused(404, "there is nothing at this path")
             if self.command != "GET":
                 raise Refused(405, "only GET is answered here", {"Allow": "GET"})
-            answer = list_page(collection, address.query, lambda: self.server.service.read(collection), fault)
+            answer = self._listed(collection, address.query, fault)
         except Refused as refused:
             answer = refused.answer
         if fault:
             answer = spoil(answer, fault)
         self._write_down(path, address.query, 0 if fault and fault.is_silent else answer.status)
         self._send(answer, fault)
+
+    def _listed(self, collection: str, query: str, fault: Fault | None) -> Answer:
+        def fresh() -> Answer:
+            return list_page(collection, query, lambda: self.server.service.read(collection), fault)
+
+        if fault is None or fault.kind != "cache":
+            return fresh()
+        wants_fresh = "no-cache" in self.headers.get("Cache-Control", "").lower()
+        with self.server.lock:
+            return through_cache(fault, self.path, fresh, self.server.service.now(), wants_fresh=wants_fresh)
 
     def _check_token(self) -> None:
         given = [token.strip() for token in self.headers.get_all("X-Auth-Token", [])]

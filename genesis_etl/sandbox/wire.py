@@ -92,6 +92,10 @@ def transmit(wire: Wire, head: Head, body: bytes, fault: Fault | None) -> None:
         case "delay":
             wire.wait(options["seconds"])
             wire.say(whole + body)
+        case "close-after":
+            wire.say(whole + body)
+            wire.wait(options["seconds"])
+            raise Hangup
         case "drip":
             _drip(wire, head, body, fault)
         case "endless":

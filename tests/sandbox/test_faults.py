@@ -276,6 +276,89 @@ def test_cap(sandbox: Sandbox, text: str, echoed: int) -> None:
     assert {(page["per_page"], page["total_count"]) for page in pages} == {(echoed, 30)}
 
 
+def test_capped_total(sandbox: Sandbox) -> None:
+    """The total stops at a number, the pages do not."""
+    sandbox.faults.append(Fault.parse("images:capped-total=20,times=0"))
+    pages = [body(ask(sandbox, f"/images?per_page=10&page={page}")) for page in range(1, 5)]
+    assert [(len(page["images"]), page["total_count"]) for page in pages] == [(10, 20), (10, 20), (10, 20), (0, 20)]
+    assert body(ask(sandbox, "/snapshots"))["total_count"] == 30
+
+
+def test_capped_total_above_the_list(sandbox: Sandbox) -> None:
+    """A list shorter than the cap tells its own total."""
+    assert body(play(sandbox, "capped-total=31"))["total_count"] == 30
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_past_end(sandbox: Sandbox, status: int) -> None:
+    """A page past the end is refused, every page of the list is as usual."""
+    sandbox.faults.append(Fault.parse(f"past-end={status},times=0"))
+    targets = [f"/images?per_page=15&page={page}" for page in (1, 2, 3, 99)]
+    assert [read(ask(sandbox, target))[0] for target in targets] == [200, 200, status, status]
+
+
+def test_past_the_end_of_nothing(sandbox: Sandbox) -> None:
+    """The first page of an empty list is none past the end."""
+    sandbox.collections = lambda name, at: []
+    assert body(play(sandbox, "past-end"))["images"] == []
+
+
+def test_close_after(sandbox: Sandbox) -> None:
+    """A whole answer comes, and then the connection ends, though it was to be kept and more has been asked."""
+    sandbox.faults.append(Fault.parse("close-after=0.1"))
+    with closing(connect(sandbox, more="")) as connection:
+        connection.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = receive(connection)
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert json.loads(read(received.removesuffix(RESET))[2])["images"] == ITEMS
+    assert len(sandbox.requests) == 1
+
+
+FRESH = "Cache-Control: max-age=0, No-Cache\r\nConnection: close\r\n"
+
+
+def through(sandbox: Sandbox, more: str = "Connection: close\r\n", target: str = "/images") -> tuple[Any, ...]:
+    """Return status, age, date and first id of an answer that may come out of a cache."""
+    with closing(connect(sandbox, target, more)) as connection:
+        answer = receive(connection)
+    status, headers, _ = read(answer)
+    content = body(answer)
+    items = content.get(target[1:].partition("?")[0]) or [{"id": None}]
+    return status, headers.get("age"), parsedate_to_datetime(headers["date"]), items[0]["id"]
+
+
+def test_cache(sandbox: Sandbox) -> None:
+    """The first answer to an address is kept and given again, with its Date and an Age, whatever is asked for."""
+    sandbox.faults.append(Fault.parse("cache=90,times=0"))
+    assert through(sandbox) == (200, None, NOON, "0")
+    sandbox.collections = lambda name, at: ITEMS[1:]
+    assert through(sandbox, target="/images?page=1") == (200, None, NOON, "1")
+    sandbox.at = NOON + timedelta(seconds=10)
+    assert through(sandbox) == (200, "100", NOON - timedelta(seconds=90), "0")
+    assert through(sandbox, FRESH) == (200, "100", NOON - timedelta(seconds=90), "0")
+    sandbox.faults.clear()
+    assert through(sandbox) == (200, None, NOON + timedelta(seconds=10), "1")
+
+
+def test_cache_that_obeys(sandbox: Sandbox) -> None:
+    """Told to obey, a cache hands on who asks for no-cache, and keeps what it gets."""
+    sandbox.faults.append(Fault.parse("cache,times=0,obey=true"))
+    through(sandbox)
+    sandbox.collections = lambda name, at: ITEMS[1:]
+    assert through(sandbox)[1::2] == ("60", "0")
+    assert through(sandbox, FRESH)[1::2] == (None, "1")
+    assert through(sandbox)[1::2] == ("60", "1")
+
+
+def test_cache_that_rewrites(sandbox: Sandbox) -> None:
+    """The Date can be that of now, the Age any text, and a refusal can be kept."""
+    sandbox.faults.append(Fault.parse("cache,times=0,date=now,text=5%2C 3"))
+    through(sandbox)
+    assert through(sandbox) == (200, "5, 3", NOON, "0")
+    sandbox.faults[:] = [Fault.parse("cache,times=0,status=404")]
+    assert [through(sandbox)[:2] for _ in range(2)] == [(404, None), (404, "60")]
+
+
 @pytest.mark.parametrize(
     ("text", "check"),
     [
@@ -338,7 +421,9 @@ def test_wrong_token_comes_before_any_fault(sandbox: Sandbox) -> None:
     assert read(ask(sandbox))[0] == 503
 
 
-@pytest.mark.parametrize("text", ["hang", "drip,interval=30", "drip=space,interval=0.01", "delay=60", "endless"])
+@pytest.mark.parametrize(
+    "text", ["hang", "drip,interval=30", "drip=space,interval=0.01", "delay=60", "endless", "close-after=60"]
+)
 def test_stop_ends_what_takes_time(text: str) -> None:
     """A sandbox that stops does not wait for its slowest fault."""
     with Sandbox(images=5, at=NOON, faults=[Fault.parse(text)]) as sandbox:
@@ -391,6 +476,9 @@ def test_text_says_the_same_as_python() -> None:
         "gzip=1",
         "cap=5,echo=maybe",
         "close=middle",
+        "cache,date=yesterday",
+        "cache,obey=perhaps",
+        "cache=old",
         "field=total_count,value=x",
         "patch=print",
         "patch",
