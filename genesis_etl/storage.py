@@ -15,6 +15,7 @@ from genesis_etl.text import shown
 # The one form of a temporary name that neither DuckDB's nor pandas' globs match.
 TEMPORARY: Final = ".parquet.tmp"
 _TRIES: Final = 50
+_SEE_TO: Final = "see to the disk or choose another --lake"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def open_storage(url: str) -> Storage:
         return S3Storage(url)
     path = url.removeprefix("file://")
     if "://" in path:
-        raise SettingsError(f"no storage for {shown(url)}; a lake is a folder, or s3://bucket/prefix")
+        raise SettingsError(f"no storage for {shown(url)}", advice="a lake is a folder, or s3://bucket/prefix")
     return LocalStorage(path)
 
 
@@ -161,11 +162,7 @@ def _mapped(verb: str, path: Path) -> Iterator[None]:
     except FileNotFoundError:
         if verb == "read":
             raise
-        raise LakeError(
-            f"cannot {verb} {shown(str(path), 300)}: it is gone; see to the disk or choose another --lake"
-        ) from None
+        raise LakeError("it is gone", where=f"cannot {verb} {shown(str(path), 300)}", advice=_SEE_TO) from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise LakeError(
-            f"cannot {verb} {shown(str(path), 300)}: {reason}; see to the disk or choose another --lake"
-        ) from None
+        where = f"cannot {verb} {shown(str(path), 300)}"
+        raise LakeError(error.strerror or str(error), where=where, advice=_SEE_TO) from None

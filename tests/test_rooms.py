@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "genesis_etl"
 # A room may import those before it, never one after it.
 ORDER = [
-    ["errors", "version", "text", "times", "settings"],
+    ["redact", "errors", "version", "text", "times", "settings"],
     ["process"],
     ["page", "pacer", "transport", "table"],
     ["commit"],
