@@ -15,7 +15,7 @@ from genesis_etl.errors import SettingsError
 from genesis_etl.export import export
 from genesis_etl.lake import Lake
 from genesis_etl.sandbox import Sandbox
-from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings
+from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings, lake_url
 from genesis_etl.text import shown
 
 LAKE: Final = "data/lake-demo"
@@ -69,8 +69,12 @@ def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = 
     """Capture the last `days` finished days, each at noon, but for those that the lake has already."""
     if not url.strip():
         raise SettingsError("--lake is empty; name a folder for the demo's lake")
+    url = lake_url(url, "--lake")
     if "://" in url:
-        raise SettingsError(f"--lake {shown(url)}: the demo's lake is a folder, with its page beside it")
+        advice = "name a folder with --lake"
+        raise SettingsError(
+            "the demo's lake is a folder, with its page beside it", where=f"--lake {shown(url)}", advice=advice
+        )
     today = datetime.now(UTC).date()
     done = captured_days(url)
     wanted = [today - timedelta(days=back) for back in range(days, 0, -1)]
@@ -89,7 +93,8 @@ def write_page(url: str) -> Path:
     """Write the page of the demo's lake beside it, and return where."""
     from genesis_etl import dashboard  # charts are slow to import, and every command imports this room
 
-    return dashboard.write_page(Settings(lake=url, page=f"{url.rstrip('/')}.html"))
+    folder = lake_url(url, "--lake").rstrip("/")
+    return dashboard.write_page(Settings(lake=folder, page=f"{folder}.html"))
 
 
 def next_commands(url: str) -> list[str]:

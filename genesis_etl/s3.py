@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from genesis_etl.errors import LakeError, SettingsError
+from genesis_etl.errors import LakeError
 from genesis_etl.redact import redact
 from genesis_etl.settings import s3_endpoint
 from genesis_etl.storage import Entry
@@ -31,8 +31,6 @@ class S3Storage:
     def __init__(self, url: str) -> None:
         self.url = url
         self._root = url.removeprefix("s3://").rstrip("/")
-        if not self._root or self._root.startswith("/"):
-            raise SettingsError(f"{shown(url)} names no bucket", advice="a lake there is s3://bucket/prefix")
         self._kept: tempfile.TemporaryDirectory[str] | None = None
         with _mapped("open", url):
             # Arrow reads the credentials and the region itself, but not the endpoint.

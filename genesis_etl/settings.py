@@ -39,7 +39,10 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOUD_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 _BLOCK_NAME = re.compile(r"[a-z0-9-]{1,100}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:|(?:s3[an]?|file|gs|https?)//|//[^/]*@", re.IGNORECASE)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _AN_ACCOUNT: Final = 'it needs token_env = "NAME_OF_A_VARIABLE"'
+_A_LAKE: Final = "write a folder, such as data/lake, or s3://bucket/prefix"
 
 
 class Secret:
@@ -247,6 +250,17 @@ def s3_endpoint(environ: Mapping[str, str] | None = None) -> str | None:
     return None
 
 
+def lake_url(raw: object, where: str = "the lake") -> str:
+    """Return where a lake lies, `~` expanded and `file://` taken off; SettingsError for what looks like no such place.
+
+    `where` is what the text came from, for the error.
+    """
+    try:
+        return _lake(raw)
+    except BadValue as error:
+        raise _refused(error, where) from None
+
+
 def _refused(error: BadValue, where: str) -> SettingsError:
     """Make an error of a value that cannot be read; there is always something to do about one."""
     return SettingsError(error.seen, where=where, advice=error.advice or "mend it, or leave it out for the default")
@@ -265,6 +279,79 @@ def _text(raw: object) -> str:
     if not isinstance(raw, str) or not raw.strip() or "\0" in raw:
         raise BadValue(f"expected a text, got {seen(raw)}")
     return raw.strip()
+
+
+def _lake(raw: object) -> str:
+    """Read a folder or `s3://bucket/prefix`.
+
+    What looks like a URL, or like something that a shell should have replaced, is no folder of that name: captures
+    would land where nobody looks for them.
+    """
+    text = _text(raw)
+    if text.startswith("s3://"):
+        return _bucket(text)
+    if text.startswith("file:///"):
+        text = text.removeprefix("file://")  # the path as it stands: a % is one
+    if _SCHEME.match(text):
+        raise BadValue(*_no_lake(text))
+    name = shown(text)
+    if text[0] in _QUOTES or text[-1] in _QUOTES:
+        raise BadValue(f"{name} has quotes around it", "take them off")
+    if _UNFILLED.search(text):
+        raise BadValue(
+            f"{name!r} holds a variable that nothing has filled in", "write the folder itself; a ~ before it is taken"
+        )
+    if text.startswith("\\") or not text.isprintable():
+        raise BadValue(f"{name!r} is no folder of this machine", _A_LAKE)
+    folder = os.path.expanduser(text)
+    if folder.startswith("~"):
+        raise BadValue(f"{name!r} names a user who has no home here", "write the folder itself")
+    return folder
+
+
+# A variable of a shell, of Windows, of a template; a $ alone may be part of a name.
+_UNFILLED = re.compile(r"(?:^|/)\$\w|\$[A-Z_{(]|`|%[A-Za-z_]\w*%|\{\{|\}\}")
+_QUOTES: Final = "\"'“”„‘’‚«»‹›"
+
+
+def _no_lake(text: str) -> tuple[str, str]:
+    """Return what is wrong with something like a URL, and what to write; none of it where it may hold a password."""
+    scheme = re.split("[:/]", text)[0].lower()
+    name = "a URL with a user or password in it, or an @," if "@" in text else repr(shown(text))
+    if scheme == "s3":
+        return f"{name} does not begin with s3://", "write s3://bucket/prefix, as a text: a Path drops a slash"
+    if scheme == "file":
+        return f"{name} does not begin with file:///", "write file:///data/lake, or the folder alone"
+    if "/" not in text and "\\" not in text:
+        return f"{name} looks like a URL", "write ./ before a folder of this name"
+    return (
+        f"{name} is neither a folder nor s3://bucket/prefix",
+        f"{_A_LAKE}; AWS_ENDPOINT_URL names a store that speaks S3",
+    )
+
+
+def _bucket(text: str) -> str:
+    if "@" in text:
+        raise BadValue(
+            "an s3:// URL with a user or password in it, or an @",
+            "write s3://bucket/prefix; credentials stand in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    name = repr(shown(text))
+    bucket, _, prefix = text.removeprefix("s3://").partition("/")
+    prefix = prefix.removesuffix("/")
+    if not bucket:
+        raise BadValue(f"{name} names no bucket", "a lake there is s3://bucket/prefix")
+    if ":" in bucket:
+        raise BadValue(
+            f"{name} has a port in it", "write s3://bucket/prefix; the store's own address stands in AWS_ENDPOINT_URL"
+        )
+    if _BUCKET.fullmatch(bucket) is None:
+        raise BadValue(f"{name} has a bucket that cannot be one", "write s3://bucket/prefix")
+    if text.endswith("//") or (prefix and {"", ".", ".."} & set(prefix.split("/"))):
+        raise BadValue(f"{name} has an empty part, . or .. in it", "write the prefix as it is, s3://bucket/prefix")
+    if not prefix.isprintable() or "?" in prefix or "#" in prefix or _UNFILLED.search(text):
+        raise BadValue(f"{name} has more in it than a bucket and a prefix", "write s3://bucket/prefix")
+    return f"s3://{bucket}/{prefix}".rstrip("/")
 
 
 def _endpoint(raw: object) -> str:
@@ -379,7 +466,7 @@ def _hook(raw: object) -> Hook:
 _READERS: Final[dict[str, Callable[[object], Any]]] = {
     "endpoint": _endpoint,
     "auth": _auth,
-    "lake": _text,
+    "lake": _lake,
     "page": _text,
     "page_url": _page_url,
     "rate": _Number(0.01, 10_000),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from genesis_etl.errors import LakeError, SettingsError
+from genesis_etl.errors import LakeError
+from genesis_etl.settings import lake_url
 from genesis_etl.text import shown
 
 # The one form of a temporary name that neither DuckDB's nor pandas' globs match.
@@ -41,15 +42,13 @@ class Storage(Protocol):
 
 
 def open_storage(url: str) -> Storage:
-    """Return the storage behind a lake's URL; SettingsError for a kind that there is none for."""
+    """Return the storage behind a lake's folder or URL; SettingsError for what looks like no lake (`lake_url`)."""
+    url = lake_url(url)
     if url.startswith("s3://"):
         from genesis_etl.s3 import S3Storage
 
         return S3Storage(url)
-    path = url.removeprefix("file://")
-    if "://" in path:
-        raise SettingsError(f"no storage for {shown(url)}", advice="a lake is a folder, or s3://bucket/prefix")
-    return LocalStorage(path)
+    return LocalStorage(url)
 
 
 class LocalStorage:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import tomllib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genesis_etl import redact
+from genesis_etl import cli, redact
 from genesis_etl.errors import SettingsError
+from genesis_etl.export import export
+from genesis_etl.reports import open_lake
+from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import DEFAULT_ENDPOINT, Account, Secret, Settings, s3_endpoint, variables
+from tests.conftest import settings_for
 
 EXAMPLE = Path(__file__).parent.parent / "genesis-etl.example.toml"
 TOKEN = "gc-1a2b3c4d5e6f"
@@ -439,6 +445,103 @@ def test_redacted_texts_hold_no_token(token: str, before: str, after: str) -> No
     with patch.object(redact, "_gate", redact._Gate()):
         Settings.load(environ={"GENESISCLOUD_TOKEN": f" {token} "})
         assert token not in redact.redact(f"{before} {token} {after}").replace("***", "")
+
+
+# what is no lake, and what the refusal says of it
+NO_LAKES = {
+    "s3:/b/l": "does not begin with s3://; write s3://bucket/prefix",
+    "s3:b/l": "does not begin with s3://",
+    "s3//b/l": "does not begin with s3://",
+    "S3://b/l": "does not begin with s3://",
+    "s3://": "names no bucket",
+    "s3:///l": "names no bucket",
+    "s3://b/a/../x": "an empty part, . or ..",
+    "s3://b/./x": "an empty part, . or ..",
+    "s3://b//x": "an empty part, . or ..",
+    "s3://b//": "an empty part, . or ..",
+    "s3://b:9000/x": "has a port in it",
+    "s3://b!/x": "a bucket that cannot be one",
+    "s3://b/x?region=y": "more in it than a bucket and a prefix",
+    "s3://b/$STAGE/x": "more in it than a bucket and a prefix",
+    f"s3://KEY:{TOKEN}@b/x": "with a user or password in it, or an @",
+    f"s3:/KEY:{TOKEN}@b/x": "with a user or password in it, or an @",
+    f"https://u:{TOKEN}@h": "with a user or password in it, or an @",
+    f"//u:{TOKEN}@h/x": "with a user or password in it, or an @",
+    "gs://b/l": "is neither a folder nor s3://bucket/prefix; write a folder",
+    "http://h/l": "is neither a folder nor s3://bucket/prefix",
+    "C:\\lake": "is neither a folder nor s3://bucket/prefix",
+    "lake:prod": "looks like a URL; write ./ before a folder of this name",
+    "file:/x": "does not begin with file:///; write file:///data/lake",
+    "file://h/x": "does not begin with file:///",
+    "$HOME/lake": "holds a variable that nothing has filled in",
+    "file:///$HOME/lake": "holds a variable that nothing has filled in",
+    "${LAKE}": "holds a variable that nothing has filled in",
+    "data/lake-$STAGE": "holds a variable that nothing has filled in",
+    "$(pwd)/lake": "holds a variable that nothing has filled in",
+    "%USERPROFILE%\\lake": "holds a variable that nothing has filled in",
+    "{{ lake }}": "holds a variable that nothing has filled in",
+    '"data/lake"': "has quotes around it; take them off",
+    "'data/lake'": "has quotes around it",
+    "“data/lake”": "has quotes around it",
+    "~nobody-of-this-name/lake": "names a user who has no home here",
+    "\\\\host\\share": "is no folder of this machine",
+    "data/\u200blake": "is no folder of this machine",
+}
+
+
+@pytest.mark.parametrize("lake", NO_LAKES)
+def test_what_looks_like_no_lake_is_never_a_folder_of_that_name(
+    lake: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By option, variable, toml and in Python it is 2, one line says what to write, and nothing is made."""
+    monkeypatch.setenv("GENESISCLOUD_TOKEN", TOKEN)
+    assert NO_LAKES[lake] in refusal(lake=lake)
+    for command in (["export"], ["sql", "select 1"], ["verify"], ["check"], ["dashboard"], ["demo", "--days", "1"]):
+        assert cli.run([*command, f"--lake={lake}"]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("error: --lake: ")
+        assert NO_LAKES[lake] in said.err
+        assert TOKEN not in said.err
+    with pytest.raises(SettingsError, match="the lake: ") as caught:
+        open_lake(lake)
+    assert NO_LAKES[lake] in f"{caught.value}"
+    assert caught.value.advice
+    monkeypatch.setenv("GENESIS_ETL_LAKE", lake)
+    assert cli.run(["report", "snapshot-growth"]) == 2
+    assert capsys.readouterr().err.startswith("error: GENESIS_ETL_LAKE: ")
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("lake", "place"),
+    [
+        ("~/lake", "home/lake"),
+        ("file://{}/lake", "lake"),
+        ("{}/quo'ted $5 [x]* 100%", "quo'ted $5 [x]* 100%"),
+        ("./lake:prod", "lake:prod"),
+        ("a/../lake", "lake"),
+        ("me@home", "me@home"),
+    ],
+)
+def test_a_folder_is_where_it_says(
+    lake: str, place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, serve: Callable[..., Sandbox]
+) -> None:
+    """`~` and file:/// lead where they should, odd names stay as they are; every way opens the same lake."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    Path("a").mkdir()
+    lake = lake.format(tmp_path)
+    settings = Settings.load(environ={"GENESIS_ETL_LAKE": lake})
+    export(settings_for(serve(), settings.lake))
+    assert (tmp_path / place).is_dir()
+    for opened in (lake, tmp_path / place, settings.lake):
+        assert len(open_lake(opened).sql("select * from captures")) == 1
+
+
+def test_a_path_of_a_bucket_is_refused_with_what_to_do() -> None:
+    """A Path has one slash less than the URL it was made of; that is told, not taken for a folder."""
+    with pytest.raises(SettingsError, match=r"'s3:/bucket/lake' does not begin with s3://; .* a Path drops a slash"):
+        open_lake(Path("s3://bucket/lake"))
 
 
 def test_the_settings_are_frozen() -> None:
