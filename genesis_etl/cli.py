@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 import pyarrow as pa
@@ -42,6 +42,8 @@ from genesis_etl.text import shown
 from genesis_etl.times import parse_duration, parse_time
 from genesis_etl.version import __version__
 
+_TOLD: Final = ("error", "where", "advice")  # the columns of an error in a row
+
 
 def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
@@ -58,18 +60,21 @@ def _settings(**options: Any) -> Settings:
     return Settings.load(asked("config"), **options)
 
 
-def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, Exception]) -> pa.Table:
-    """Return a row per account: its capture, or the error that there was instead."""
+def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, GenesisEtlError]) -> pa.Table:
+    """Return a row per account: its capture, or what was seen instead, where, and what to do."""
     captures = {row["account"]: row for row in capture_rows(landed).to_pylist()}
     rows = []
     for name in accounts:
         if name in captures:
             rows.append({**captures[name], "status": "landed"})
         else:
-            rows.append({"account": name, "status": "failed", "error": shown(str(failed[name]), 2000)})
-    texts = {name: pa.field(name, pa.string()) for name in ("account", "status", "error")}
+            error = failed[name]
+            told = zip(_TOLD, (error.seen, error.where, error.advice), strict=True)
+            row = {"account": name, "status": "failed", **{column: text and shown(text, 2000) for column, text in told}}
+            rows.append(row)
+    account, status, *texts = (pa.field(name, pa.string()) for name in ("account", "status", *_TOLD))
     fields = [CAPTURES.field(name).with_nullable(True) for name in CAPTURE_COLUMNS if name != "account"]
-    return pa.Table.from_pylist(rows, pa.schema([texts["account"], texts["status"], *fields, texts["error"]]))
+    return pa.Table.from_pylist(rows, pa.schema([account, status, *fields, *texts]))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)

@@ -21,7 +21,7 @@ from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings, Thresholds
-from tests.conftest import AT, files_of, listing, settings_for
+from tests.conftest import AT, files_of, listing, settings_for, some_snapshots
 from tests.histories import at, land, land_all, row, rows
 from tests.test_cli import Run, api, run
 
@@ -119,6 +119,7 @@ def test_a_token_that_is_not_accepted(serve: Callable[..., Sandbox], fault: Faul
     result = found(settings_for(sandbox))
     token = result["token", "default"]
     assert token["status"] == "failed"
+    assert token["where"].startswith("GET /images page 1")
     assert seen in token["seen"]
     assert advice in token["advice"]
     assert result["freshness", "default"]["status"] == "ok"
@@ -384,7 +385,7 @@ def test_the_webhook_gets_the_failed_rows(
     listener: Listener,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One POST carries the failed rows as JSON, with neither token nor header of ours; all well, none is sent."""
+    """One POST carries a line and the failed rows, with neither token nor header of ours; all well, none is sent."""
     sandbox = api()
     monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
@@ -394,7 +395,11 @@ def test_the_webhook_gets_the_failed_rows(
     assert (ended.code, ended.err) == (1, "")
     ((method, path, headers, body),) = listener.received
     assert (method, path, headers["Content-Type"]) == ("POST", "/a-secret-path?key=1", "application/json")
-    assert json.loads(body) == [each for each in ended.rows if each["status"] == "failed"]
+    failed = [each for each in ended.rows if each["status"] == "failed"]
+    assert json.loads(body) == {
+        "text": "genesis-etl: 1 of 6 checks failed: lake: no capture yet in data/lake",
+        "checks": failed,
+    }
     assert {"X-Auth-Token", "Authorization"}.isdisjoint(headers)
     assert sandbox.token not in f"{headers}{body!r}{ended}"
     listener.received.clear()
@@ -418,7 +423,10 @@ def test_settings_that_cannot_be_read_are_a_row_that_the_webhook_gets(
     (told,) = ended.rows
     assert (told["check"], told["status"]) == ("settings", "failed")
     ((_, _, _, body),) = listener.received
-    assert json.loads(body) == [told]
+    said = json.loads(body)
+    assert said.keys() == {"text", "checks"}
+    assert said["checks"] == [told]
+    assert said["text"].startswith("genesis-etl: 1 of 1 check failed: settings: ")
 
 
 def test_quiet_prints_what_failed_and_else_nothing(api: Callable[..., Sandbox], run: Run) -> None:
@@ -433,6 +441,51 @@ def test_quiet_prints_what_failed_and_else_nothing(api: Callable[..., Sandbox], 
     (line,) = ended.out.decode().splitlines()[2:]
     assert line.startswith("images_everywhere")
     assert line.endswith("check the type in [thresholds]; `genesis-etl report region-coverage` lists them")
+
+
+def test_no_name_makes_a_chat_call_everyone(
+    api: Callable[..., Sandbox], run: Run, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The webhook's line is one, however many checks failed, and none of its words is a link or a call in a chat."""
+    api(collections=lambda name, at: some_snapshots(1, name="<!channel> @here\n" * 9) if name == "snapshots" else [])
+    assert run("export").code == 0
+    monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
+    Path("genesis-etl.toml").write_text('[thresholds]\nsnapshots = 0\nsnapshot_age = "1d"\n')
+    assert run("check").code == 1
+    ((*_, body),) = listener.received
+    said = json.loads(body)
+    assert said["text"].startswith("genesis-etl: 2 of 8 checks failed: snapshots of default: 1 snapshot; snapshot_age")
+    assert "‹!channel› ＠here" in said["text"]
+    assert len(said["text"]) <= 1000
+    assert {"<", ">", "@", "\n"}.isdisjoint(said["text"])
+    assert "<!channel> @here" in said["checks"][1]["seen"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "arguments", "where", "seen", "advice"),
+    [
+        ("rate 10", (), "genesis-etl.toml", "cannot read it: Expected '=' after a key", "mend that line"),
+        ("rate = 'x'", (), "rate in genesis-etl.toml", "expected a number, got 'x'", "mend it, or leave it out"),
+        ("rates = 1", (), "genesis-etl.toml", "unknown key 'rates'", "did you mean 'rate'?"),
+        ("", ("--config", "nothere.toml"), "nothere.toml", "no such file", "write one to start from with"),
+        ("", ("--max-age", "soon"), "--max-age", "'soon' is not a duration", "write it as 30s, 45m, 2h or 7d"),
+        ("", ("--lake", "$HOME/x"), "--lake", "'$HOME/x' holds a variable", "write the folder itself"),
+        ("[accounts.A]", (), "[accounts.A] in genesis-etl.toml", "a name that no account can have", "1 to 63 of a-z"),
+        ("token = 'x'", (), "token in genesis-etl.toml", "a token does not belong", "put it into a variable"),
+    ],
+)
+def test_what_settings_are_refused_for_has_its_columns(
+    run: Run, toml: str, arguments: tuple[str, ...], where: str, seen: str, advice: str
+) -> None:
+    """The row of settings that cannot be used says what was seen, where, and what to do, each in its column."""
+    Path("genesis-etl.toml").write_text(toml)
+    ended = run("check", "--format", "json", *arguments)
+    assert ended.code == 2
+    (row,) = ended.rows
+    assert (row["check"], row["status"], row["wanted"], row["where"]) == ("settings", "failed", "usable", where)
+    assert row["seen"].startswith(seen)
+    assert advice in row["advice"]
+    assert ended.err == f"error: {where}: {row['seen']}; {row['advice']}\n"
 
 
 def test_no_token_reaches_the_webhook(
