@@ -253,20 +253,55 @@ def test_accounts_that_are_captured_no_more_are_stale(serve: Callable[..., Sandb
         ([0], "ok", "one capture"),
         ([2, 1, 0], "ok", "at most 1h between 3 captures"),
         ([4, 2, 0], "ok", "at most 2h between 3 captures"),
-        ([5, 4, 1, 0], "failed", "none for 3h, from 2026-11-20T08:00:00Z to 2026-11-20T11:00:00Z"),
-        ([30, 23, 22, 21, 20], "failed", "none for 7h"),
+        ([5, 4, 1], "failed", "none for 3h, from 2026-11-20T08:00:00Z to 2026-11-20T11:00:00Z"),
+        ([5, 4, 1, 0], "ok", "none for 3h, from 2026-11-20T08:00:00Z to 2026-11-20T11:00:00Z; well again since then"),
+        ([30, 23], "failed", "none for 7h"),
+        ([30, 23, 22, 21, 20], "ok", "none for 7h"),
+        ([20, 10, 9, 3], "failed", "none for 6h"),
+        ([9, 6, 3, 0], "failed", "none for 3h, from 2026-11-20T09:00:00Z to 2026-11-20T12:00:00Z"),
+        ([20, 10, 6, 5], "ok", "none for 10h"),
         ([40, 30, 29, 28], "skipped", "no capture in the last day"),
     ],
 )
-def test_gaps_of_the_last_day_are_found(
+def test_a_gap_is_well_again_at_the_second_capture_after_it(
     serve: Callable[..., Sandbox], hours: list[int], status: str, seen: str
 ) -> None:
-    """The longest time between two captures is told if the later lies in the last day; older gaps are over."""
+    """The time between the two newest captures decides; a longer one of the last day is told, as one that is over."""
     for hour in hours:
         land(Lake("lake"), AT - hour * HOUR, rows("a"))
     gaps = found(settings_for(serve()))["gaps", "default"]
     assert gaps["status"] == status
     assert seen in gaps["seen"]
+
+
+def test_a_gap_stays_in_capture_health(serve: Callable[..., Sandbox]) -> None:
+    """Where `check` is well again, the report still tells the longest time between the day's captures."""
+    for hour in (9, 8, 3, 2):
+        land(Lake("lake"), AT - hour * HOUR, rows("a"))
+    assert found(settings_for(serve()))["gaps", "default"]["status"] == "ok"
+    assert open_lake("lake").report("capture-health")["longest_gap"].iloc[-1] == 5 * 3600
+
+
+def test_a_life_with_a_gap(
+    api: Callable[..., Sandbox], run: Run, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hourly life with three captures missing alarms from the limit on, and no more after the second capture."""
+    sandbox = api(collections=listing(3, 2))
+    monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
+    alarms = {}
+    for hour in range(10):
+        now = AT + hour * HOUR
+        monkeypatch.setenv("GENESIS_ETL_NOW", now.isoformat())
+        sandbox.at = now
+        if hour not in (3, 4, 5):
+            assert run("export").code == 0
+        received = len(listener.received)
+        code = run("check").code
+        alarms[hour] = [
+            each["check"] for *_, body in listener.received[received:] for each in json.loads(body)["checks"]
+        ]
+        assert code == bool(alarms[hour])
+    assert {hour: checks for hour, checks in alarms.items() if checks} == {5: ["freshness"], 6: ["gaps"]}
 
 
 WEEK = {
