@@ -45,10 +45,7 @@ def show_captures(landed: Sequence[Mapping[str, Any]], failed: Mapping[str, Gene
         rows = [{name: row[name] for name in _COLUMNS} for row in landed]
         parts.append(_markdown(pa.Table.from_pylist(rows)))
     if failed:
-        rows = [
-            {"account": name, "error": shown(str(error), 400), "what to do": _ADVICE[error.exit_code]}
-            for name, error in failed.items()
-        ]
+        rows = [{"account": name, **_told(error)} for name, error in failed.items()]
         parts += ["## What failed", _markdown(pa.Table.from_pylist(rows))]
         parts.append("What has landed stays. `genesis-etl check` says what is well.")
     _show_markdown("captures", parts, "What the run has landed, and what it could not")
@@ -60,8 +57,7 @@ def showing_failure(key: str) -> Iterator[None]:
     try:
         yield
     except GenesisEtlError as error:
-        advice = _ADVICE.get(error.exit_code, "see the line, and the run's log")
-        rows = pa.Table.from_pylist([{"error": shown(str(error), 400), "what to do": advice}])
+        rows = pa.Table.from_pylist([_told(error)])
         _show_markdown(key, ["The run failed.", _markdown(rows)], "Why the run failed, and what to do")
         raise
 
@@ -73,7 +69,7 @@ def show_checks(rows: pa.Table) -> None:
     parts = [f"{len(bad)} of {len(rows)} checks failed." if len(bad) else f"{len(rows)} checks, none failed."]
     if len(bad):
         parts.append(_markdown(bad.slice(0, ROWS)))
-    well = rows.filter(pc.invert(failed)).drop_columns(["advice"])
+    well = rows.filter(pc.invert(failed)).drop_columns(["where", "advice"])
     if len(well):
         parts += ["## The others", _markdown(well.slice(0, ROWS))]
     _show_markdown("checks", parts, "Is everything well?")
@@ -103,6 +99,13 @@ def show_page(settings: Settings) -> None:
             link_text="the page",
             description="Growth, coverage, changes and what is stale, as publish-page wrote it last",
         )
+
+
+def _told(error: GenesisEtlError) -> dict[str, str]:
+    """Return what an error saw, where, and what to do now and about later runs."""
+    later = _ADVICE.get(error.exit_code, "see the line, and the run's log")
+    advice = "; ".join(filter(None, (error.advice, later)))
+    return {"error": shown(error.seen, 400), "where": shown(error.where or "", 400), "what to do": shown(advice, 400)}
 
 
 def _cell(value: Any) -> Any:

@@ -50,6 +50,6 @@ def check_lake(max_age: str | None = None, config: str | None = None, lake: str 
     if has_failed(rows):
         bad = [row for row in rows.to_pylist() if row["status"] == "failed"]
         raise ChecksFailed(
-            "; ".join(" ".join(filter(None, (row["check"], row["account"], row["seen"]))) for row in bad)
+            "; ".join(" ".join(filter(None, (row["check"], row["account"], row["where"], row["seen"]))) for row in bad)
         )
     return len(rows)

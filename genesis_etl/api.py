@@ -37,9 +37,10 @@ from genesis_etl.errors import (
 )
 from genesis_etl.pacer import Pacer
 from genesis_etl.page import PER_PAGE, Page, read_page
+from genesis_etl.redact import redact
 from genesis_etl.session import Session
 from genesis_etl.settings import Account, Hook, Settings
-from genesis_etl.text import Redactor, shown
+from genesis_etl.text import shown
 from genesis_etl.transport import CHUNK, Addresses, TooMuch, attempt
 
 MAX_BODY: Final = 32 * 2**20
@@ -97,7 +98,6 @@ class _Headers(requests.auth.AuthBase):
     def __init__(self, account: Account, auth: str) -> None:
         self._secret = account.token
         self._auth = auth
-        self._redactor: Redactor | None = None
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         token = self._secret.reveal()
@@ -106,11 +106,6 @@ class _Headers(requests.auth.AuthBase):
         if self._auth in ("both", "bearer"):
             request.headers["Authorization"] = f"Bearer {token}"
         return request
-
-    def redact(self, text: str) -> str:
-        if self._redactor is None:
-            self._redactor = Redactor(self._secret.reveal())
-        return self._redactor(text)
 
 
 class Stop:
@@ -202,10 +197,6 @@ class Client:
         self.stop()
         self._session.close()
 
-    def redact(self, text: str) -> str:
-        """Take the token out of a text that may hold what the API said."""
-        return self._auth.redact(text)
-
     def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
         """Read page `number` (from 1) of a collection.
 
@@ -294,7 +285,7 @@ class Client:
         try:
             return read_page(collection, number, body, digest)
         except BadPage as error:
-            cause = self._auth.redact(error.seen)
+            cause = redact(error.seen)
             # Only a length or chunks tell that all of a body came, and not what was packed inside.
             is_framed = "content-length" in response.headers or "transfer-encoding" in response.headers
             is_whole = is_framed and _encoding(response) in _PLAIN
@@ -332,7 +323,7 @@ class Client:
         """Raise what an answer other than 200 means."""
         status = response.status_code
         seen = f"{status} {response.reason or ''}".strip()
-        seen = shown(self._auth.redact(seen), 60)
+        seen = shown(redact(seen), 60)
         if 300 <= status < 400:
             raise BadPage(
                 f"{seen} points to {self._target(response)}",
@@ -391,11 +382,11 @@ class Client:
             is_error = True
         except (ValueError, AttributeError, RecursionError):
             pass
-        text = shown(self._auth.redact(text), 200 if is_error else 80)
+        text = shown(redact(text), 200 if is_error else 80)
         return f": {text}" if text else ""
 
     def _target(self, response: requests.Response) -> str:
-        location = self._auth.redact(response.headers.get("Location", ""))
+        location = redact(response.headers.get("Location", ""))
         try:
             return shown(urlsplit(location).hostname or location or "nowhere")
         except ValueError:
@@ -410,7 +401,7 @@ class Client:
             return "what came is no answer in HTTP"
         text = getattr(error, "strerror", None) or str(error.args[-1] if error.args else error)
         text = text.split("object at 0x")[-1].split(">: ", 1)[-1]
-        return shown(self._auth.redact(text) or type(error).__name__, 160)
+        return shown(redact(text) or type(error).__name__, 160)
 
 
 def notify(hook: Hook, body: bytes | None = None) -> None:

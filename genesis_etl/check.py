@@ -1,13 +1,14 @@
 """Says whether all is well, a row per check, and tells those who asked to be told.
 
-check      account  status  seen                                             wanted            advice
-settings            ok      1 account: default                               usable
-token      default  ok      accepted, /images lists 68                       accepted
-freshness  default  failed  stale: its newest capture, …T07:00:05Z, is 5h old  at most 2h old  see the log of …
+check      account  status  seen                                               where  wanted            advice
+settings            ok      1 account: default                                        usable
+token      default  ok      accepted, /images lists 68                                accepted
+freshness  default  failed  stale: its newest capture, …T07:00:05Z, is 5h old         at most 2h old    see the log of …
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,27 +23,35 @@ import pyarrow.compute as pc
 
 from genesis_etl.api import Client, Stop, notify
 from genesis_etl.errors import ApiError, GenesisEtlError, LakeError, SettingsError
-from genesis_etl.lake import NO_CAPTURE, Contents, Lake
+from genesis_etl.lake import Contents, Lake
 from genesis_etl.pipeline import TOLERANCE, refuse_clock
-from genesis_etl.render import render
+from genesis_etl.redact import redact
 from genesis_etl.reports import find_report
 from genesis_etl.settings import Account, Hook, Settings
-from genesis_etl.text import Redactor, counted, shown
+from genesis_etl.text import counted, shown
 from genesis_etl.times import format_time
 from genesis_etl.verify import FAILURES, verify
 from genesis_etl.warehouse import Warehouse
 
-SCHEMA: Final = pa.schema([(name, pa.string()) for name in ("check", "account", "status", "seen", "wanted", "advice")])
+SCHEMA: Final = pa.schema(
+    [(name, pa.string()) for name in ("check", "account", "status", "seen", "where", "wanted", "advice")]
+)
 _DAY: Final = timedelta(days=1)
 _TOKEN_SECONDS: Final = 60.0  # for one request with its retries; a capture may take longer
 _THREADS: Final = 16
 _LONGEST: Final = 1000
+_SUMMARY: Final = 1000  # characters of the line that the webhook gets
+# What chat services would make a link or a call to everyone of; names come from whoever made a snapshot.
+_IN_CHAT: Final = str.maketrans("<>@", "‹›＠")
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _SCHEDULER: Final = "see the log of whatever runs `genesis-etl export`, or run it"
 
 
 class Row(NamedTuple):
-    """One check, of one account where it is about one; `ok`, `failed`, or `skipped` where it cannot be told."""
+    """One check, of one account where it is about one; `ok`, `failed`, or `skipped` where it cannot be told.
+
+    `seen`, `where` and `advice` are those of the error, where it is one that made the check fail.
+    """
 
     check: str
     account: str | None
@@ -50,6 +59,7 @@ class Row(NamedTuple):
     seen: str
     wanted: str
     advice: str | None = None
+    where: str | None = None
 
 
 def check(settings: Settings) -> pa.Table:
@@ -59,15 +69,7 @@ def check(settings: Settings) -> pa.Table:
     """
     now = _now(settings)
     rows = [*_settings(settings), *_tokens(settings), *_lake(settings, now)]
-    hiders = _hiders(settings)
-
-    def told(text: str | None) -> str | None:
-        for hide in hiders:
-            text = None if text is None else hide(text)
-        return None if text is None else shown(text, _LONGEST)
-
-    names = SCHEMA.names
-    return pa.Table.from_pylist([dict(zip(names, map(told, row), strict=True)) for row in rows], schema=SCHEMA)
+    return _table(rows)
 
 
 def has_failed(rows: pa.Table) -> bool:
@@ -77,15 +79,24 @@ def has_failed(rows: pa.Table) -> bool:
 
 def unusable(error: SettingsError) -> pa.Table:
     """Return the one row that there is where the settings cannot be used."""
-    row = _failed("settings", None, "usable", error)
-    return pa.Table.from_pylist([{name: shown(text, _LONGEST) for name, text in row._asdict().items() if text}], SCHEMA)
+    return _table([_failed("settings", None, "usable", error)])
+
+
+def _table(rows: list[Row]) -> pa.Table:
+    """Return rows with texts that may be shown: what the API calls an image may hold a token, or be a megabyte."""
+    texts = ("seen", "where", "wanted", "advice")
+    table = [row._asdict() for row in rows]
+    for row in table:
+        row |= {name: shown(redact(row[name]), _LONGEST) for name in texts if row[name]}
+    return pa.Table.from_pylist(table, schema=SCHEMA)
 
 
 def in_short(rows: pa.Table) -> pa.Table:
-    """Return the rows for a narrow table: what was wanted, and what to do, stand behind what was seen."""
+    """Return the rows for a narrow table: where, what was wanted, and what to do stand beside what was seen."""
     short = []
     for row in rows.to_pylist():
-        seen, wanted, advice = row.pop("seen"), row.pop("wanted"), row.pop("advice")
+        seen, where, wanted, advice = (row.pop(name) for name in SCHEMA.names[3:])
+        seen = f"{where}: {seen}" if where else seen
         parts = [seen, f"wanted: {wanted}", advice] if row["status"] == "failed" else [seen]
         short.append({**row, "seen": "; ".join(filter(None, parts))})
     return pa.Table.from_pylist(short, pa.schema([SCHEMA.field(name) for name in SCHEMA.names[:4]]))
@@ -97,13 +108,27 @@ def failures(rows: pa.Table) -> pa.Table:
 
 
 def alarm(webhook: Hook | None, rows: pa.Table, notice: Callable[[str], None]) -> None:
-    """Post the failed rows, if any, to the webhook, if any; one that does not answer is a notice, no error."""
-    failed = failures(rows)
-    if webhook is not None and len(failed):
+    """Post the failed rows, if any, to the webhook, if any; one that does not answer is a notice, no error.
+
+    The body is `{"text": one line, "checks": [failed rows]}`: chat services show the text, programs read the rows.
+    """
+    failed = failures(rows).to_pylist()
+    if webhook is not None and failed:
         try:
-            notify(webhook, render(failed, "json"))
+            notify(webhook, json.dumps({"text": _summary(failed, len(rows)), "checks": failed}).encode())
         except ApiError as error:
             notice(f"the webhook does not know of it: {error}")
+
+
+def _summary(failed: list[dict[str, str]], count: int) -> str:
+    """Return one line on the failed of so many checks, which no chat service takes for more than a text."""
+    parts = [
+        f"{row['check']}{' of ' + row['account'] if row['account'] else ''}: "
+        f"{row['where'] + ': ' if row['where'] else ''}{row['seen']}"
+        for row in failed
+    ]
+    line = f"genesis-etl: {len(failed)} of {counted(count, 'check')} failed: {'; '.join(parts)}"
+    return shown(line.translate(_IN_CHAT), _SUMMARY)
 
 
 def beat(settings: Settings, notice: Callable[[str], None]) -> None:
@@ -122,13 +147,9 @@ def try_token(settings: Settings, account: Account, stop: Stop | None = None) ->
     """
     brief = replace(settings, capture_deadline=min(settings.capture_deadline, _TOKEN_SECONDS))
     with Client(account, brief, stop) as client:
-        try:
-            images = client.page("images", 1).total_count
-            refuse_clock(settings, client)
-            return images
-        except GenesisEtlError as error:
-            error.changed(client.redact)
-            raise
+        images = client.page("images", 1).total_count
+        refuse_clock(settings, client)
+        return images
 
 
 def _now(settings: Settings) -> datetime:
@@ -137,27 +158,15 @@ def _now(settings: Settings) -> datetime:
     for account in settings.accounts:
         if not account.is_local:
             raise SettingsError(
-                "GENESIS_ETL_NOW is for simulations against a sandbox on this machine; unset it to check "
-                + account.endpoint
+                "GENESIS_ETL_NOW is for simulations against a sandbox on this machine",
+                advice=f"unset it to check {account.endpoint}",
             )
     return settings.now
 
 
-def _hiders(settings: Settings) -> list[Redactor]:
-    """Return what takes every token out of a text: the API's names may hold one, and a webhook would get it."""
-    hiders = []
-    for account in settings.accounts:
-        try:
-            hiders.append(Redactor(account.token.reveal()))
-        except SettingsError:
-            continue  # not one that was ever sent
-    return hiders
-
-
 def _failed(check: str, account: str | None, wanted: str, error: GenesisEtlError) -> Row:
-    """Make a row of an error: what was seen and where, and what to do."""
-    seen = f"{error.where}: {error.seen}" if error.where else error.seen
-    return Row(check, account, "failed", seen, wanted, error.advice)
+    """Make a row of an error: what was seen, where, and what to do."""
+    return Row(check, account, "failed", error.seen, wanted, error.advice, error.where)
 
 
 def _settings(settings: Settings) -> Iterator[Row]:
@@ -187,7 +196,7 @@ def _lake(settings: Settings, now: datetime) -> Iterator[Row]:
     try:
         contents = Lake(settings.lake).contents()
         if not len(contents.captures) and not contents.damage:
-            raise LakeError(NO_CAPTURE.format(url=settings.lake))
+            raise LakeError(f"no capture yet in {settings.lake}", advice="run `genesis-etl export`")
     except (LakeError, SettingsError) as error:
         yield _failed("lake", None, "readable, with captures", error)
         for name in ("verify", "freshness", "gaps"):
@@ -265,8 +274,12 @@ def _freshness(settings: Settings, name: str, times: list[datetime], now: dateti
 
 
 def _gaps(most: timedelta, name: str, times: list[datetime], now: datetime) -> Row:
-    """Look for the longest time between two successive captures of which the later lies in the last day."""
-    wanted = f"no more than {_span(most)} between captures of the last day"
+    """Hold the time between the two newest captures against `most`; a longer gap of the last day is told, and is over.
+
+    So a gap fails until the second capture after it. What is missing in it stays missing: `capture-health` keeps it,
+    and nothing that anyone could do now would end a failure that lasted longer.
+    """
+    wanted = f"no more than {_span(most)} between the two newest captures"
     recent = [at for at in times if now - _DAY < at]
     if not recent:
         return Row("gaps", name, "skipped", "no capture in the last day", wanted, "see the row freshness")
@@ -274,11 +287,16 @@ def _gaps(most: timedelta, name: str, times: list[datetime], now: datetime) -> R
     if not pairs:
         return Row("gaps", name, "ok", "one capture", wanted)
     begin, end = max(pairs, key=lambda pair: pair[1] - pair[0])
-    seen = f"at most {_span(end - begin)} between {counted(len(pairs) + 1, 'capture')}"
     if end - begin <= most:
+        seen = f"at most {_span(end - begin)} between {counted(len(pairs) + 1, 'capture')}"
         return Row("gaps", name, "ok", seen, wanted)
-    seen = f"none for {_span(end - begin)}, from {format_time(begin)} to {format_time(end)}"
-    return Row("gaps", name, "failed", seen, wanted, "see what the log of `genesis-etl export` says of that time")
+    last, newest = pairs[-1]
+    if newest - last <= most:
+        seen = f"none for {_span(end - begin)}, from {format_time(begin)} to {format_time(end)}; well again since then"
+        return Row("gaps", name, "ok", seen, wanted)
+    seen = f"none for {_span(newest - last)}, from {format_time(last)} to {format_time(newest)}"
+    advice = "see what the log of `genesis-etl export` says of that time; all is well again with the next capture"
+    return Row("gaps", name, "failed", seen, wanted, advice)
 
 
 def _thresholds(settings: Settings, contents: Contents, watched: list[str]) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from genesis_etl.errors import SettingsError
 from genesis_etl.outfile import refuse_unwritable
-from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings
+from genesis_etl.settings import DEFAULT_ACCOUNT, Account, Secret, Settings, lake_url
 from genesis_etl.text import shown
 
 if TYPE_CHECKING:
@@ -81,8 +81,12 @@ def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = 
 
     if not url.strip():
         raise SettingsError("--lake is empty", advice="name a folder for the demo's lake")
+    url = lake_url(url, "--lake")
     if "://" in url:
-        raise SettingsError("the demo's lake is a folder, with its page beside it", where=f"--lake {shown(url)}")
+        advice = "name a folder with --lake"
+        raise SettingsError(
+            "the demo's lake is a folder, with its page beside it", where=f"--lake {shown(url)}", advice=advice
+        )
     page = _page(url)
     if page.parent.is_dir():
         refuse_unwritable(page)
@@ -104,6 +108,7 @@ def write_page(url: str) -> Path:
     """Write the page of the demo's lake beside it, and return where."""
     from genesis_etl import dashboard
 
+    url = lake_url(url, "--lake")
     return dashboard.write_page(Settings(lake=url, page=str(_page(url))))
 
 

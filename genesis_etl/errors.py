@@ -19,16 +19,30 @@ Every error has three fields, from which its one line is made here and nowhere e
 
     BadPage("404 Not Found", where="GET /images page 2, attempt 1 of 4", advice="check the endpoint setting")
 
-Whoever shows an error in parts (a row, JSON, the webhook) reads the fields; nobody takes a line apart again.
+Whoever shows an error in parts (a row, JSON, the webhook) reads the fields; nobody takes a line apart again. No field
+holds a secret, whatever it is made of: each passes the gate of `redact` when it is set.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from genesis_etl.redact import redact
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Self
+    from collections.abc import Mapping, Sequence
+
+
+class BadValue(ValueError):
+    """A text that cannot be read as what it should be; whoever knows where it stood makes an error of it.
+
+    `seen` and `advice` are as in GenesisEtlError.
+    """
+
+    def __init__(self, seen: str, advice: str | None = None) -> None:
+        self.seen = redact(seen)
+        self.advice = advice
+        super().__init__(self.seen + (f"; {advice}" if advice else ""))
 
 
 class GenesisEtlError(Exception):
@@ -41,10 +55,13 @@ class GenesisEtlError(Exception):
     exit_code = 2
 
     def __init__(self, seen: str, *, where: str | None = None, advice: str | None = None) -> None:
-        super().__init__(seen)
         self.seen = seen
         self.where = where
         self.advice = advice
+        super().__init__(self.seen)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, redact(value) if isinstance(value, str) else value)
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -53,14 +70,6 @@ class GenesisEtlError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross processes on a cluster, and pickle knows no keyword arguments.
         return _rebuilt, (type(self), self.args, self.__dict__)
-
-    def changed(self, change: Callable[[str], str]) -> Self:
-        """Change every field of this error (to take a secret out of it, say) and return it."""
-        self.seen = change(self.seen)
-        self.args = (self.seen,)
-        self.where = None if self.where is None else change(self.where)
-        self.advice = None if self.advice is None else change(self.advice)
-        return self
 
 
 class SettingsError(GenesisEtlError):

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,9 +26,9 @@ from genesis_etl.errors import (
 )
 from genesis_etl.lake import Lake
 from genesis_etl.listeners import guards_listeners
+from genesis_etl.redact import redact
 from genesis_etl.settings import Account, Settings
 from genesis_etl.table import Rows, to_rows
-from genesis_etl.text import Redactor
 from genesis_etl.times import format_time
 from genesis_etl.version import __version__
 
@@ -77,9 +76,10 @@ def export(
         except Exception as error:  # a bug, or a machine at its limits: no account pays for another's
             if len(chosen) == 1:
                 raise
-            text = f"{type(error).__name__}: {error}"
-            text = text if account.secret is None else Redactor(account.secret.reveal().strip())(text)
-            return CaptureError(f"{text}; if it stays, report it with what `export --account {account.name}` says")
+            return CaptureError(
+                f"{type(error).__name__}: {error}",
+                advice=f"if it stays, report it with what `export --account {account.name}` says",
+            )
 
     if len(chosen) == 1:
         results = [one(chosen[0])]
@@ -125,7 +125,7 @@ def export_account(
     newest = lake.newest(account.name)
     captured_at = _captured_at(settings, account, newest)
     began = time.monotonic()
-    with Client(account, settings, stop) as client, _redacted(client):
+    with Client(account, settings, stop) as client:
         try:
             reading = read_account(
                 client,
@@ -150,7 +150,7 @@ def export_account(
             raise
         if notice is not None:
             for note in _notes(reading, rows, without_snapshots=without_snapshots):
-                notice(f"account {account.name}: {client.redact(note)}")
+                notice(f"account {account.name}: {redact(note)}")
     capture = lake.land(
         rows.table,
         account=account.name,
@@ -190,12 +190,12 @@ def live_rows(
 
     The type is sent to /images as its filter; /snapshots is merged where it can matter.
     """
-    with Client(account, settings) as client, _redacted(client):
+    with Client(account, settings) as client:
         reading = read_account(client, type=type, with_snapshots=type in (None, "snapshot"), progress=progress)
         rows = to_rows(reading.images, reading.snapshots)
         if reading.refusal:
             rows.notes.append(f"without /snapshots: {reading.refusal}")
-        rows.notes[:] = map(client.redact, rows.notes)
+        rows.notes[:] = map(redact, rows.notes)
     table = rows.table
     for column, value in (("type", type), ("region", region)):
         if value is not None:
@@ -219,16 +219,6 @@ def _captured_at(settings: Settings, account: Account, newest: Capture | None) -
             advice="set the clock right, nothing was written",
         )
     return now
-
-
-@contextmanager
-def _redacted(client: Client) -> Iterator[None]:
-    """Take the token out of whatever goes wrong: an item of the API's may hold it, and errors show items."""
-    try:
-        yield
-    except GenesisEtlError as error:
-        error.changed(client.redact)
-        raise
 
 
 def refuse_clock(settings: Settings, client: Client) -> None:

@@ -7,12 +7,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
+from typing import TextIO, cast
 
 import click
 
 from genesis_etl.errors import GenesisEtlError
-from genesis_etl.settings import redacted
+from genesis_etl.redact import RedactedStream, redact
 from genesis_etl.signals import Stopped, stopped
 from genesis_etl.text import shown
 
@@ -28,7 +29,15 @@ def prepare() -> None:
 
 
 def ended(command: Callable[[list[str]], int | None], arguments: list[str]) -> int:
-    """Run a command and return its exit code; whatever goes wrong has been said in one line by then."""
+    """Run a command and return its exit code; whatever goes wrong has been said in one line by then.
+
+    Nothing that it says on stderr, in whatever library, holds a secret; stdout is for data.
+    """
+    with redirect_stderr(cast("TextIO", RedactedStream(sys.stderr))):
+        return _ended(command, arguments)
+
+
+def _ended(command: Callable[[list[str]], int | None], arguments: list[str]) -> int:
     try:
         "".join(arguments).encode("utf-8")
     except UnicodeEncodeError:
@@ -74,9 +83,9 @@ def _line_of(error: BaseException) -> tuple[str, int]:
 def _fail(message: str, code: int, is_debug: bool = False) -> int:
     with suppress(OSError):
         if is_debug and message:
-            click.echo(redacted(traceback.format_exc()), err=True)
+            click.echo(traceback.format_exc(), err=True)
         if message:
-            click.echo(f"error: {shown(redacted(' '.join(message.split())), 2000)}", err=True)
+            click.echo(f"error: {shown(redact(' '.join(message.split())), 2000)}", err=True)
     return code
 
 

@@ -8,6 +8,7 @@ A report is one file in `sql/reports/`; its header names its parameters (with de
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ def _parsed(name: str, sql: str) -> Report:
 
 
 def open_lake(
-    url: str = "data/lake",
+    url: str | os.PathLike[str] = "data/lake",
     *,
     regions: Iterable[str] = (),
     price: float | None = None,

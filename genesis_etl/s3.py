@@ -6,16 +6,19 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
 
-from genesis_etl.errors import LakeError, SettingsError
+from genesis_etl.errors import LakeError
+from genesis_etl.redact import redact
 from genesis_etl.settings import s3_endpoint
 from genesis_etl.storage import Entry
 from genesis_etl.text import shown
+
+_SEE_TO: Final = "see to the bucket and the AWS settings"
 
 
 class S3Storage:
@@ -28,8 +31,6 @@ class S3Storage:
     def __init__(self, url: str) -> None:
         self.url = url
         self._root = url.removeprefix("s3://").rstrip("/")
-        if not self._root or self._root.startswith("/"):
-            raise SettingsError(f"{shown(url)} names no bucket; a lake there is s3://bucket/prefix")
         self._kept: tempfile.TemporaryDirectory[str] | None = None
         with _mapped("open", url):
             # Arrow reads the credentials and the region itself, but not the endpoint.
@@ -85,10 +86,9 @@ class S3Storage:
                 part.replace(file)
             return str(file)
         except OSError as error:
-            where = shown(f"{self.url}/{path}", 300)
-            raise LakeError(
-                f"cannot keep a copy of {where}: {error.strerror or error}; see to the temporary folder (TMPDIR)"
-            ) from None
+            where = f"cannot keep a copy of {shown(f'{self.url}/{path}', 300)}"
+            advice = "see to the temporary folder (TMPDIR)"
+            raise LakeError(error.strerror or str(error), where=where, advice=advice) from None
 
 
 @contextlib.contextmanager
@@ -98,7 +98,7 @@ def _mapped(verb: str, path: str) -> Iterator[None]:
     except FileNotFoundError:
         if verb == "read":
             raise
-        raise LakeError(f"cannot {verb} {shown(path, 300)}: it is gone") from None
+        raise LakeError("it is gone", where=f"cannot {verb} {shown(path, 300)}", advice=_SEE_TO) from None
     except (OSError, pa.ArrowException) as error:
-        reason = shown(" ".join(str(error).split()), 300)
-        raise LakeError(f"cannot {verb} {shown(path, 300)}: {reason}; see to the bucket and the AWS settings") from None
+        reason = shown(redact(" ".join(str(error).split())), 300)
+        raise LakeError(reason, where=f"cannot {verb} {shown(path, 300)}", advice=_SEE_TO) from None

@@ -29,7 +29,9 @@ def write_settings(path: Path) -> None:
                 raise
     except FileExistsError:
         raise SettingsError(
-            f"{where} is there already, and is left as it is; `genesis-etl check` tries it, --config names another"
+            f"{where} is there already, and is left as it is",
+            advice="`genesis-etl check` tries it, --config names another",
         ) from None
     except OSError as error:
-        raise SettingsError(f"cannot write {where}: {error.strerror}; name another with --config") from None
+        advice = "name another with --config"
+        raise SettingsError(error.strerror or str(error), where=f"cannot write {where}", advice=advice) from None

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from genesis_etl.errors import LakeError, SettingsError
+from genesis_etl.errors import LakeError
+from genesis_etl.settings import lake_url
 from genesis_etl.text import shown
 
 # The one form of a temporary name that neither DuckDB's nor pandas' globs match.
 TEMPORARY: Final = ".parquet.tmp"
 _TRIES: Final = 50
+_SEE_TO: Final = "see to the disk or choose another --lake"
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,13 @@ class Storage(Protocol):
 
 
 def open_storage(url: str) -> Storage:
-    """Return the storage behind a lake's URL; SettingsError for a kind that there is none for."""
+    """Return the storage behind a lake's folder or URL; SettingsError for what looks like no lake (`lake_url`)."""
+    url = lake_url(url)
     if url.startswith("s3://"):
         from genesis_etl.s3 import S3Storage
 
         return S3Storage(url)
-    path = url.removeprefix("file://")
-    if "://" in path:
-        raise SettingsError(f"no storage for {shown(url)}; a lake is a folder, or s3://bucket/prefix")
-    return LocalStorage(path)
+    return LocalStorage(url)
 
 
 class LocalStorage:
@@ -161,11 +161,7 @@ def _mapped(verb: str, path: Path) -> Iterator[None]:
     except FileNotFoundError:
         if verb == "read":
             raise
-        raise LakeError(
-            f"cannot {verb} {shown(str(path), 300)}: it is gone; see to the disk or choose another --lake"
-        ) from None
+        raise LakeError("it is gone", where=f"cannot {verb} {shown(str(path), 300)}", advice=_SEE_TO) from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise LakeError(
-            f"cannot {verb} {shown(str(path), 300)}: {reason}; see to the disk or choose another --lake"
-        ) from None
+        where = f"cannot {verb} {shown(str(path), 300)}"
+        raise LakeError(error.strerror or str(error), where=where, advice=_SEE_TO) from None

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 
+from genesis_etl.errors import BadValue
+from genesis_etl.text import seen
+
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _STAMP = re.compile(
@@ -18,13 +21,13 @@ _DATE_LENGTH = len("2026-11-23")
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read `0s`, `30m`, `2h` or `7d`; ValueError for anything else."""
+    """Read `0s`, `30m`, `2h` or `7d`; BadValue for anything else."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a duration; write it as 30s, 45m, 2h or 7d")
+        raise BadValue(f"{seen(text)} is not a duration", "write it as 30s, 45m, 2h or 7d")
     duration = timedelta(**{_UNIT[match[2]]: int(match[1])})
     if duration > _LONGEST:
-        raise ValueError(f"{text!r} is more than a century")
+        raise BadValue(f"{seen(text)} is more than a century", "write a shorter one")
     return duration
 
 
@@ -34,7 +37,7 @@ def is_date(text: str) -> bool:
 
 
 def parse_time(text: str) -> datetime:
-    """Read an ISO 8601 date (its first instant) or instant; UTC where no zone stands; ValueError otherwise.
+    """Read an ISO 8601 date (its first instant) or instant; UTC where no zone stands; BadValue otherwise.
 
     Fractions beyond microseconds are cut off.
     """
@@ -45,7 +48,7 @@ def parse_time(text: str) -> datetime:
         moment = datetime.fromisoformat(stamp.replace(",", ".").upper())
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text[:40]!r} is not a time; write 2026-11-23 or 2026-11-23T16:30:00Z") from None
+        raise BadValue(f"{seen(text, 40)} is not a time", "write 2026-11-23 or 2026-11-23T16:30:00Z") from None
 
 
 def end_of(text: str) -> datetime:
@@ -54,7 +57,7 @@ def end_of(text: str) -> datetime:
     try:
         return moment + timedelta(days=1) if is_date(text) else moment
     except OverflowError:
-        raise ValueError(f"{text!r} is too late a date") from None
+        raise BadValue(f"{seen(text)} is too late a date", "write one before the year 9999") from None
 
 
 def format_time(moment: datetime) -> str:

@@ -21,7 +21,7 @@ from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings, Thresholds
-from tests.conftest import AT, files_of, listing, settings_for
+from tests.conftest import AT, files_of, listing, settings_for, some_snapshots
 from tests.histories import at, land, land_all, row, rows
 from tests.test_cli import Run, api, run
 
@@ -119,6 +119,7 @@ def test_a_token_that_is_not_accepted(serve: Callable[..., Sandbox], fault: Faul
     result = found(settings_for(sandbox))
     token = result["token", "default"]
     assert token["status"] == "failed"
+    assert token["where"].startswith("GET /images page 1")
     assert seen in token["seen"]
     assert advice in token["advice"]
     assert result["freshness", "default"]["status"] == "ok"
@@ -252,20 +253,55 @@ def test_accounts_that_are_captured_no_more_are_stale(serve: Callable[..., Sandb
         ([0], "ok", "one capture"),
         ([2, 1, 0], "ok", "at most 1h between 3 captures"),
         ([4, 2, 0], "ok", "at most 2h between 3 captures"),
-        ([5, 4, 1, 0], "failed", "none for 3h, from 2026-11-20T08:00:00Z to 2026-11-20T11:00:00Z"),
-        ([30, 23, 22, 21, 20], "failed", "none for 7h"),
+        ([5, 4, 1], "failed", "none for 3h, from 2026-11-20T08:00:00Z to 2026-11-20T11:00:00Z"),
+        ([5, 4, 1, 0], "ok", "none for 3h, from 2026-11-20T08:00:00Z to 2026-11-20T11:00:00Z; well again since then"),
+        ([30, 23], "failed", "none for 7h"),
+        ([30, 23, 22, 21, 20], "ok", "none for 7h"),
+        ([20, 10, 9, 3], "failed", "none for 6h"),
+        ([9, 6, 3, 0], "failed", "none for 3h, from 2026-11-20T09:00:00Z to 2026-11-20T12:00:00Z"),
+        ([20, 10, 6, 5], "ok", "none for 10h"),
         ([40, 30, 29, 28], "skipped", "no capture in the last day"),
     ],
 )
-def test_gaps_of_the_last_day_are_found(
+def test_a_gap_is_well_again_at_the_second_capture_after_it(
     serve: Callable[..., Sandbox], hours: list[int], status: str, seen: str
 ) -> None:
-    """The longest time between two captures is told if the later lies in the last day; older gaps are over."""
+    """The time between the two newest captures decides; a longer one of the last day is told, as one that is over."""
     for hour in hours:
         land(Lake("lake"), AT - hour * HOUR, rows("a"))
     gaps = found(settings_for(serve()))["gaps", "default"]
     assert gaps["status"] == status
     assert seen in gaps["seen"]
+
+
+def test_a_gap_stays_in_capture_health(serve: Callable[..., Sandbox]) -> None:
+    """Where `check` is well again, the report still tells the longest time between the day's captures."""
+    for hour in (9, 8, 3, 2):
+        land(Lake("lake"), AT - hour * HOUR, rows("a"))
+    assert found(settings_for(serve()))["gaps", "default"]["status"] == "ok"
+    assert open_lake("lake").report("capture-health")["longest_gap"].iloc[-1] == 5 * 3600
+
+
+def test_a_life_with_a_gap(
+    api: Callable[..., Sandbox], run: Run, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hourly life with three captures missing alarms from the limit on, and no more after the second capture."""
+    sandbox = api(collections=listing(3, 2))
+    monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
+    alarms = {}
+    for hour in range(10):
+        now = AT + hour * HOUR
+        monkeypatch.setenv("GENESIS_ETL_NOW", now.isoformat())
+        sandbox.at = now
+        if hour not in (3, 4, 5):
+            assert run("export").code == 0
+        received = len(listener.received)
+        code = run("check").code
+        alarms[hour] = [
+            each["check"] for *_, body in listener.received[received:] for each in json.loads(body)["checks"]
+        ]
+        assert code == bool(alarms[hour])
+    assert {hour: checks for hour, checks in alarms.items() if checks} == {5: ["freshness"], 6: ["gaps"]}
 
 
 WEEK = {
@@ -384,7 +420,7 @@ def test_the_webhook_gets_the_failed_rows(
     listener: Listener,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One POST carries the failed rows as JSON, with neither token nor header of ours; all well, none is sent."""
+    """One POST carries a line and the failed rows, with neither token nor header of ours; all well, none is sent."""
     sandbox = api()
     monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
@@ -394,7 +430,11 @@ def test_the_webhook_gets_the_failed_rows(
     assert (ended.code, ended.err) == (1, "")
     ((method, path, headers, body),) = listener.received
     assert (method, path, headers["Content-Type"]) == ("POST", "/a-secret-path?key=1", "application/json")
-    assert json.loads(body) == [each for each in ended.rows if each["status"] == "failed"]
+    failed = [each for each in ended.rows if each["status"] == "failed"]
+    assert json.loads(body) == {
+        "text": "genesis-etl: 1 of 6 checks failed: lake: no capture yet in data/lake",
+        "checks": failed,
+    }
     assert {"X-Auth-Token", "Authorization"}.isdisjoint(headers)
     assert sandbox.token not in f"{headers}{body!r}{ended}"
     listener.received.clear()
@@ -418,7 +458,10 @@ def test_settings_that_cannot_be_read_are_a_row_that_the_webhook_gets(
     (told,) = ended.rows
     assert (told["check"], told["status"]) == ("settings", "failed")
     ((_, _, _, body),) = listener.received
-    assert json.loads(body) == [told]
+    said = json.loads(body)
+    assert said.keys() == {"text", "checks"}
+    assert said["checks"] == [told]
+    assert said["text"].startswith("genesis-etl: 1 of 1 check failed: settings: ")
 
 
 def test_quiet_prints_what_failed_and_else_nothing(api: Callable[..., Sandbox], run: Run) -> None:
@@ -433,6 +476,51 @@ def test_quiet_prints_what_failed_and_else_nothing(api: Callable[..., Sandbox], 
     (line,) = ended.out.decode().splitlines()[2:]
     assert line.startswith("images_everywhere")
     assert line.endswith("check the type in [thresholds]; `genesis-etl report region-coverage` lists them")
+
+
+def test_no_name_makes_a_chat_call_everyone(
+    api: Callable[..., Sandbox], run: Run, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The webhook's line is one, however many checks failed, and none of its words is a link or a call in a chat."""
+    api(collections=lambda name, at: some_snapshots(1, name="<!channel> @here\n" * 9) if name == "snapshots" else [])
+    assert run("export").code == 0
+    monkeypatch.setenv("GENESIS_ETL_WEBHOOK", listener.url)
+    Path("genesis-etl.toml").write_text('[thresholds]\nsnapshots = 0\nsnapshot_age = "1d"\n')
+    assert run("check").code == 1
+    ((*_, body),) = listener.received
+    said = json.loads(body)
+    assert said["text"].startswith("genesis-etl: 2 of 8 checks failed: snapshots of default: 1 snapshot; snapshot_age")
+    assert "‹!channel› ＠here" in said["text"]
+    assert len(said["text"]) <= 1000
+    assert {"<", ">", "@", "\n"}.isdisjoint(said["text"])
+    assert "<!channel> @here" in said["checks"][1]["seen"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "arguments", "where", "seen", "advice"),
+    [
+        ("rate 10", (), "genesis-etl.toml", "cannot read it: Expected '=' after a key", "mend that line"),
+        ("rate = 'x'", (), "rate in genesis-etl.toml", "expected a number, got 'x'", "mend it, or leave it out"),
+        ("rates = 1", (), "genesis-etl.toml", "unknown key 'rates'", "did you mean 'rate'?"),
+        ("", ("--config", "nothere.toml"), "nothere.toml", "no such file", "write one to start from with"),
+        ("", ("--max-age", "soon"), "--max-age", "'soon' is not a duration", "write it as 30s, 45m, 2h or 7d"),
+        ("", ("--lake", "$HOME/x"), "--lake", "'$HOME/x' holds a variable", "write the folder itself"),
+        ("[accounts.A]", (), "[accounts.A] in genesis-etl.toml", "a name that no account can have", "1 to 63 of a-z"),
+        ("token = 'x'", (), "token in genesis-etl.toml", "a token does not belong", "put it into a variable"),
+    ],
+)
+def test_what_settings_are_refused_for_has_its_columns(
+    run: Run, toml: str, arguments: tuple[str, ...], where: str, seen: str, advice: str
+) -> None:
+    """The row of settings that cannot be used says what was seen, where, and what to do, each in its column."""
+    Path("genesis-etl.toml").write_text(toml)
+    ended = run("check", "--format", "json", *arguments)
+    assert ended.code == 2
+    (row,) = ended.rows
+    assert (row["check"], row["status"], row["wanted"], row["where"]) == ("settings", "failed", "usable", where)
+    assert row["seen"].startswith(seen)
+    assert advice in row["advice"]
+    assert ended.err == f"error: {where}: {row['seen']}; {row['advice']}\n"
 
 
 def test_no_token_reaches_the_webhook(

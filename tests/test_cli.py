@@ -307,8 +307,8 @@ def test_the_version_is_everywhere(run: Run, arguments: list[str]) -> None:
         (["export", "--account", "x"], ["no account 'x'; the settings name default"]),
         (["export", "--account", "default", "--account", "default"], ["named twice"]),
         (["images", "--account", "x"], ["no account 'x'"]),
-        (["--config", "none.toml", "sql", "select 1"], ["no such file: none.toml"]),
-        (["sql", "select 1", "--config", "none.toml"], ["no such file: none.toml"]),
+        (["--config", "none.toml", "sql", "select 1"], ["none.toml: no such file"]),
+        (["sql", "select 1", "--config", "none.toml"], ["none.toml: no such file"]),
         (["sql", "select 1", "--config", ""], ["cannot read"]),
         (["export", "--output", "none/x.csv"], ["--output", "there is no folder none"]),
         (["export", "--output", "/proc/x.csv"], ["--output", "cannot write /proc/x.csv"]),
@@ -361,7 +361,7 @@ def test_without_a_token_nothing_is_asked(
     """No token is misuse, says which variable to set, and costs no request."""
     sandbox = api()
     monkeypatch.delenv("GENESISCLOUD_TOKEN")
-    refused(run("images"), 2, "no token for account default: set the variable GENESISCLOUD_TOKEN")
+    refused(run("images"), 2, "no token for account default; set the variable GENESISCLOUD_TOKEN")
     assert run("export").code == 2
     assert sandbox.requests == []
 

@@ -289,7 +289,7 @@ def test_all_accounts_are_tried(serve: Callable[..., Sandbox]) -> None:
     assert [(name, failure.exit_code) for name, failure in error.failed.items()] == [("b", 3), ("d", 2)]
     assert error.exit_code == 3
     assert str(error).startswith("account b: GET /images page 1")
-    assert "account d: no token for account d: set the variable TOKEN_D" in str(error)
+    assert "account d: no token for account d; set the variable TOKEN_D" in str(error)
     assert "wrong-token-1" not in str(error)
     assert sql("select account, count(*) from captures group by account order by account") == [
         ("a", 1),

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "genesis_etl"
 # A room may import those before it, never one after it.
 ORDER = [
-    ["errors", "version", "text", "times", "settings", "signals"],
+    ["redact", "errors", "version", "text", "times", "settings", "signals"],
     ["process", "outfile"],
     ["page", "pacer", "transport", "table", "listeners"],
     ["session"],

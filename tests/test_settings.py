@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import tomllib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from genesis_etl.export import export
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genesis_etl import cli, redact
 from genesis_etl.errors import SettingsError
-from genesis_etl.settings import DEFAULT_ENDPOINT, Account, Secret, Settings, redacted, s3_endpoint, variables
+from genesis_etl.reports import open_lake
+from genesis_etl.sandbox import Sandbox
+from genesis_etl.settings import DEFAULT_ENDPOINT, Account, Secret, Settings, s3_endpoint, variables
+from tests.conftest import settings_for
 
 EXAMPLE = Path(__file__).parent.parent / "genesis-etl.example.toml"
 TOKEN = "gc-1a2b3c4d5e6f"
@@ -135,7 +143,7 @@ def test_a_token_in_a_prefect_block_is_named_but_not_read() -> None:
     toml('[accounts.shop]\ntoken_block = "genesis-token-shop"')
     (account,) = Settings.load(environ={"GENESISCLOUD_TOKEN": "of-another-account"}).accounts
     assert (account.token_block, account.token_source, account.secret) == ("genesis-token-shop",) * 2 + (None,)
-    with pytest.raises(SettingsError, match="from the Prefect block genesis-token-shop, which flows alone can read"):
+    with pytest.raises(SettingsError, match="from the Prefect block genesis-token-shop, which flows alone"):
         _ = account.token
 
 
@@ -270,7 +278,7 @@ def test_http_is_for_this_machine(address: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('lakes = "x"', "unknown key 'lakes' in genesis-etl.toml; did you mean 'lake'?"),
+        ('lakes = "x"', "genesis-etl.toml: unknown key 'lakes'; did you mean 'lake'?"),
         ('end_point = "x"', "did you mean 'endpoint'?"),
         ("zzz = 1", "known are endpoint, auth, lake"),
         ('"\\u001b[31m" = 1', "unknown key '\\x1b[31m'"),
@@ -290,14 +298,14 @@ def test_http_is_for_this_machine(address: str) -> None:
         ("now = 5", "expected a text"),
         ("now = 10:00:00", "expected a text"),
         ("endpoint = 5", "expected a text"),
-        ("lake = ", "cannot read genesis-etl.toml"),
-        ("lake = 'a'\nlake = 'b'", "cannot read genesis-etl.toml"),
+        ("lake = ", "genesis-etl.toml: cannot read it"),
+        ("lake = 'a'\nlake = 'b'", "genesis-etl.toml: cannot read it"),
         (f"token = '{TOKEN}'", 'token_env = "VARIABLE"'),
         (f"api_key = '{TOKEN}'", 'token_env = "VARIABLE"'),
         ("max_age = 5", "max_age in genesis-etl.toml: expected a duration such as"),
         ("retired = [1]", "expected names of accounts"),
         ("thresholds = 5", "[thresholds] in genesis-etl.toml: expected a table"),
-        ("[thresholds]\nsnapshot = 5", "unknown key 'snapshot' in [thresholds]"),
+        ("[thresholds]\nsnapshot = 5", "[thresholds] in genesis-etl.toml: unknown key 'snapshot'"),
         ("[thresholds]\nsnapshots_age = '9d'", "did you mean 'snapshot_age'?"),
         ("[thresholds]\nsnapshots = '5'", "snapshots: expected a number, got '5'"),
         ("[thresholds]\nsnapshots = 1.5", "snapshots: expected a whole number"),
@@ -322,7 +330,7 @@ def test_http_is_for_this_machine(address: str) -> None:
         (f"[accounts.prod]\ntoken = '{TOKEN}'", 'token_env = "VARIABLE"'),
         ("[accounts.prod]\ntoken_env = 'A'\nendpont = 'x'", "did you mean 'endpoint'?"),
         ("[accounts.prod]\ntoken_env = 'A'\nendpoint = 'http://a.example'", "use https"),
-        ("[accounts.prod]\ntoken_env = 'A'\n[accounts.prod]\ntoken_env = 'B'", "cannot read genesis-etl.toml"),
+        ("[accounts.prod]\ntoken_env = 'A'\n[accounts.prod]\ntoken_env = 'B'", "genesis-etl.toml: cannot read it"),
     ],
 )
 def test_a_bad_toml_is_refused(text: str, said: str) -> None:
@@ -348,14 +356,14 @@ def test_the_named_file_is_read_and_must_exist() -> None:
 
 def test_an_unknown_option_of_python_is_refused() -> None:
     """A mistyped keyword of Settings.load is told, not passed over."""
-    assert "unknown key 'lakee' in the options; did you mean 'lake'?" in refusal(lakee="x")
+    assert "the options: unknown key 'lakee'; did you mean 'lake'?" in refusal(lakee="x")
 
 
 @pytest.mark.parametrize("environ", [{}, {"GENESISCLOUD_TOKEN": ""}, {"GENESISCLOUD_TOKEN": " \t\n "}])
 def test_without_a_token_there_is_no_request(environ: dict[str, str]) -> None:
     """A missing, empty or blank token is refused and its variable named; the settings themselves load."""
     account = Settings.load(environ=environ).accounts[0]
-    with pytest.raises(SettingsError, match="no token for account default: set the variable GENESISCLOUD_TOKEN"):
+    with pytest.raises(SettingsError, match="no token for account default; set the variable GENESISCLOUD_TOKEN"):
         _ = account.token
 
 
@@ -388,7 +396,7 @@ def test_accounts_of_the_toml_are_all_there_are() -> None:
     zeta, alpha = Settings.load(environ=environ).accounts
     assert (zeta.name, zeta.endpoint, zeta.token.reveal()) == ("zeta", LOCAL, TOKEN)
     assert (alpha.name, alpha.endpoint) == ("alpha", "https://e.example")
-    with pytest.raises(SettingsError, match="no token for account alpha: set the variable T_ALPHA"):
+    with pytest.raises(SettingsError, match="no token for account alpha; set the variable T_ALPHA"):
         _ = alpha.token
 
 
@@ -434,8 +442,106 @@ def test_no_form_of_the_settings_shows_the_token() -> None:
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=6), st.text(), st.text())
 def test_redacted_texts_hold_no_token(token: str, before: str, after: str) -> None:
     """Whatever stands around a token of the environment, it is gone from what is shown."""
-    shown = redacted(f"{before} {token} {after}", {"GENESISCLOUD_TOKEN": f" {token} "})
-    assert token not in shown.replace("***", "")
+    with patch.object(redact, "_gate", redact._Gate()):
+        Settings.load(environ={"GENESISCLOUD_TOKEN": f" {token} "})
+        assert token not in redact.redact(f"{before} {token} {after}").replace("***", "")
+
+
+# what is no lake, and what the refusal says of it
+NO_LAKES = {
+    "s3:/b/l": "does not begin with s3://; write s3://bucket/prefix",
+    "s3:b/l": "does not begin with s3://",
+    "s3//b/l": "does not begin with s3://",
+    "S3://b/l": "does not begin with s3://",
+    "s3://": "names no bucket",
+    "s3:///l": "names no bucket",
+    "s3://b/a/../x": "an empty part, . or ..",
+    "s3://b/./x": "an empty part, . or ..",
+    "s3://b//x": "an empty part, . or ..",
+    "s3://b//": "an empty part, . or ..",
+    "s3://b:9000/x": "has a port in it",
+    "s3://b!/x": "a bucket that cannot be one",
+    "s3://b/x?region=y": "more in it than a bucket and a prefix",
+    "s3://b/$STAGE/x": "more in it than a bucket and a prefix",
+    f"s3://KEY:{TOKEN}@b/x": "with a user or password in it, or an @",
+    f"s3:/KEY:{TOKEN}@b/x": "with a user or password in it, or an @",
+    f"https://u:{TOKEN}@h": "with a user or password in it, or an @",
+    f"//u:{TOKEN}@h/x": "with a user or password in it, or an @",
+    "gs://b/l": "is neither a folder nor s3://bucket/prefix; write a folder",
+    "http://h/l": "is neither a folder nor s3://bucket/prefix",
+    "C:\\lake": "is neither a folder nor s3://bucket/prefix",
+    "lake:prod": "looks like a URL; write ./ before a folder of this name",
+    "file:/x": "does not begin with file:///; write file:///data/lake",
+    "file://h/x": "does not begin with file:///",
+    "$HOME/lake": "holds a variable that nothing has filled in",
+    "file:///$HOME/lake": "holds a variable that nothing has filled in",
+    "${LAKE}": "holds a variable that nothing has filled in",
+    "data/lake-$STAGE": "holds a variable that nothing has filled in",
+    "$(pwd)/lake": "holds a variable that nothing has filled in",
+    "%USERPROFILE%\\lake": "holds a variable that nothing has filled in",
+    "{{ lake }}": "holds a variable that nothing has filled in",
+    '"data/lake"': "has quotes around it; take them off",
+    "'data/lake'": "has quotes around it",
+    "“data/lake”": "has quotes around it",
+    "~nobody-of-this-name/lake": "names a user who has no home here",
+    "\\\\host\\share": "is no folder of this machine",
+    "data/\u200blake": "is no folder of this machine",
+}
+
+
+@pytest.mark.parametrize("lake", NO_LAKES)
+def test_what_looks_like_no_lake_is_never_a_folder_of_that_name(
+    lake: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By option, variable, toml and in Python it is 2, one line says what to write, and nothing is made."""
+    monkeypatch.setenv("GENESISCLOUD_TOKEN", TOKEN)
+    assert NO_LAKES[lake] in refusal(lake=lake)
+    for command in (["export"], ["sql", "select 1"], ["verify"], ["check"], ["dashboard"], ["demo", "--days", "1"]):
+        assert cli.run([*command, f"--lake={lake}"]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("error: --lake: ")
+        assert NO_LAKES[lake] in said.err
+        assert TOKEN not in said.err
+    with pytest.raises(SettingsError, match="the lake: ") as caught:
+        open_lake(lake)
+    assert NO_LAKES[lake] in f"{caught.value}"
+    assert caught.value.advice
+    monkeypatch.setenv("GENESIS_ETL_LAKE", lake)
+    assert cli.run(["report", "snapshot-growth"]) == 2
+    assert capsys.readouterr().err.startswith("error: GENESIS_ETL_LAKE: ")
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("lake", "place"),
+    [
+        ("~/lake", "home/lake"),
+        ("file://{}/lake", "lake"),
+        ("{}/quo'ted $5 [x]* 100%", "quo'ted $5 [x]* 100%"),
+        ("./lake:prod", "lake:prod"),
+        ("a/../lake", "lake"),
+        ("me@home", "me@home"),
+    ],
+)
+def test_a_folder_is_where_it_says(
+    lake: str, place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, serve: Callable[..., Sandbox]
+) -> None:
+    """`~` and file:/// lead where they should, odd names stay as they are; every way opens the same lake."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    Path("a").mkdir()
+    lake = lake.format(tmp_path)
+    settings = Settings.load(environ={"GENESIS_ETL_LAKE": lake})
+    export(settings_for(serve(), settings.lake))
+    assert (tmp_path / place).is_dir()
+    for opened in (lake, tmp_path / place, settings.lake):
+        assert len(open_lake(opened).sql("select * from captures")) == 1
+
+
+def test_a_path_of_a_bucket_is_refused_with_what_to_do() -> None:
+    """A Path has one slash less than the URL it was made of; that is told, not taken for a folder."""
+    with pytest.raises(SettingsError, match=r"'s3:/bucket/lake' does not begin with s3://; .* a Path drops a slash"):
+        open_lake(Path("s3://bucket/lake"))
 
 
 def test_the_settings_are_frozen() -> None:

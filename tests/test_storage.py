@@ -229,5 +229,5 @@ def test_urls() -> None:
     """A path and a file URL are folders; a kind of storage that there is none for is a setting to mend."""
     assert open_storage("file:///data/lake").url == "/data/lake"
     assert open_storage("data/lake").url == "data/lake"
-    with pytest.raises(SettingsError, match="no storage for ftp://host/lake"):
+    with pytest.raises(SettingsError, match="'ftp://host/lake' is neither a folder nor s3://bucket/prefix"):
         open_storage("ftp://host/lake")

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
     from genesis_etl.commit import Capture
 
+_TOLD: Final = ("error", "where", "advice")  # the columns of an error in a row
 
-def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, Exception]) -> pa.Table:
-    """Return a row per account: its capture, or the error that there was instead."""
+
+def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, GenesisEtlError]) -> pa.Table:
+    """Return a row per account: its capture, or what was seen instead, where, and what to do."""
     import pyarrow as pa
 
     from genesis_etl.commit import CAPTURE_COLUMNS, capture_rows
@@ -42,10 +44,13 @@ def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping
         if name in captures:
             rows.append({**captures[name], "status": "landed"})
         else:
-            rows.append({"account": name, "status": "failed", "error": shown(str(failed[name]), 2000)})
-    texts = {name: pa.field(name, pa.string()) for name in ("account", "status", "error")}
+            error = failed[name]
+            told = zip(_TOLD, (error.seen, error.where, error.advice), strict=True)
+            row = {"account": name, "status": "failed", **{column: text and shown(text, 2000) for column, text in told}}
+            rows.append(row)
+    account, status, *texts = (pa.field(name, pa.string()) for name in ("account", "status", *_TOLD))
     fields = [CAPTURES.field(name).with_nullable(True) for name in CAPTURE_COLUMNS if name != "account"]
-    return pa.Table.from_pylist(rows, pa.schema([texts["account"], texts["status"], *fields, texts["error"]]))
+    return pa.Table.from_pylist(rows, pa.schema([account, status, *fields, *texts]))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
