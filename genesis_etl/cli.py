@@ -17,7 +17,7 @@ from genesis_etl import forecast as future
 from genesis_etl import process
 from genesis_etl.commit import CAPTURE_COLUMNS, Capture, capture_rows
 from genesis_etl.errors import ExportFailed, GenesisEtlError, ReportError, SettingsError
-from genesis_etl.export import export, live_rows
+from genesis_etl.export import duration_of, export, live_rows
 from genesis_etl.lake import NO_CAPTURE, Lake
 from genesis_etl.render import wrapped
 from genesis_etl.reports import ENGINES, PERIODS, describe, find_report, open_lake, report_names
@@ -59,14 +59,16 @@ def _settings(**options: Any) -> Settings:
 
 
 def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping[str, Exception]) -> pa.Table:
-    """Return a row per account: its capture, or the error that there was instead."""
+    """Return a row per account: its capture, the error that there was instead, or that it had a fresh one."""
     captures = {row["account"]: row for row in capture_rows(landed).to_pylist()}
     rows = []
     for name in accounts:
         if name in captures:
             rows.append({**captures[name], "status": "landed"})
-        else:
+        elif name in failed:
             rows.append({"account": name, "status": "failed", "error": shown(str(failed[name]), 2000)})
+        else:
+            rows.append({"account": name, "status": "fresh"})
     texts = {name: pa.field(name, pa.string()) for name in ("account", "status", "error")}
     fields = [CAPTURES.field(name).with_nullable(True) for name in CAPTURE_COLUMNS if name != "account"]
     return pa.Table.from_pylist(rows, pa.schema([texts["account"], texts["status"], *fields, texts["error"]]))
@@ -95,20 +97,28 @@ def cli(context: click.Context, config: str | None, quiet: bool, debug: bool) ->
 @click.option("--account", "accounts", multiple=True, metavar="NAME", help="This account alone; may be repeated.")
 @click.option("--allow-empty", is_flag=True, help="Believe an API that suddenly lists nothing.")
 @click.option("--without-snapshots", is_flag=True, help="Do not read /snapshots.")
+@click.option("--if-older-than", metavar="D", help="Leave out accounts whose newest capture is younger, such as 10m.")
 @click.option("--no-compact", is_flag=True, help="Do not fold finished days, however many captures lie unfolded.")
 @lake_option
 @row_options
 @common_options
 def export_command(
-    accounts: tuple[str, ...], allow_empty: bool, without_snapshots: bool, no_compact: bool, lake: str | None
+    accounts: tuple[str, ...],
+    allow_empty: bool,
+    without_snapshots: bool,
+    if_older_than: str | None,
+    no_compact: bool,
+    lake: str | None,
 ) -> None:
     """Capture every configured account now and land it in the lake.
 
-    All accounts are tried; each has its row, and a failed one its error in it.
+    All accounts are tried; each has its row, and a failed one its error in it. One that --if-older-than leaves out
+    is `fresh`: nothing was asked for it.
 
     \b
     Example:  GENESISCLOUD_TOKEN=… genesis-etl export
     """
+    patience = duration_of("--if-older-than", if_older_than)
     settings = _settings(lake=lake)
     names = [account.name for account in settings.chosen(accounts)]
     failed: ExportFailed | None = None
@@ -119,6 +129,7 @@ def export_command(
                 accounts,
                 allow_empty=allow_empty,
                 without_snapshots=without_snapshots,
+                if_older_than=patience,
                 compacts=not no_compact,
                 progress=progress,
                 notice=say,
