@@ -3,23 +3,29 @@
 captures          what landed, what failed and what to do then      Markdown, after every export-images
 checks            a row per check, what to do where one failed      Markdown, after every check-lake
 folding           why compact-lake failed, and what to do           Markdown
-snapshot-growth   the report, at most 500 rows                      table
-region-coverage   the report, at most 500 rows                      table
+snapshot-growth   the report, newest periods first                  table
+region-coverage   the report                                        table
 page              the way to the page; why publish-page failed      link; Markdown
+
+No table has more than 50 rows, and of each key only the newest artifact stays: Prefect itself would keep all for ever.
+What failed is also told by the state of its run, for as long as Prefect keeps that.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 
 from genesis_etl import Settings, open_lake
 from genesis_etl.errors import GenesisEtlError
@@ -27,7 +33,10 @@ from genesis_etl.render import render
 from genesis_etl.text import shown
 
 REPORTS: Final = ("snapshot-growth", "region-coverage")
-ROWS: Final = 500  # Prefect keeps every artifact for ever, and its page draws every row
+_FLOWS: Final = ("export-images", "check-lake", "compact-lake", "publish-page")
+_NEWEST_FIRST: Final = {"snapshot-growth": [("period", "descending"), ("account", "ascending")]}
+ROWS: Final = 50  # Prefect's page draws every row
+_AT_ONCE: Final = 200  # older artifacts that one run removes; the next ones go on
 _COLUMNS: Final = ("account", "captured_at", "images", "snapshots", "rows", "requests", "retries", "passes")
 _ADVICE: Final = {
     2: "mend the settings, or the clock, as the line says; no later run can succeed before that",
@@ -38,12 +47,16 @@ _ADVICE: Final = {
 }
 
 
-def show_captures(landed: Sequence[Mapping[str, Any]], failed: Mapping[str, GenesisEtlError]) -> None:
+def show_captures(
+    landed: Sequence[Mapping[str, Any]], failed: Mapping[str, GenesisEtlError], fresh: Sequence[str]
+) -> None:
     """Show what an export has landed, and for each failed account its error and what to do."""
-    parts = [f"{len(landed)} landed, {len(failed)} failed."]
+    parts = [f"{len(landed)} landed, {len(failed)} failed" + (f", {len(fresh)} fresh." if fresh else ".")]
     if landed:
         rows = [{name: row[name] for name in _COLUMNS} for row in landed]
         parts.append(_markdown(pa.Table.from_pylist(rows)))
+    if fresh:
+        parts.append(f"Fresh, so nothing was asked for them: {shown(', '.join(fresh), 400)}.")
     if failed:
         rows = [{"account": name, **_told(error)} for name, error in failed.items()]
         parts += ["## What failed", _markdown(pa.Table.from_pylist(rows))]
@@ -68,10 +81,10 @@ def show_checks(rows: pa.Table) -> None:
     bad = rows.filter(failed)
     parts = [f"{len(bad)} of {len(rows)} checks failed." if len(bad) else f"{len(rows)} checks, none failed."]
     if len(bad):
-        parts.append(_markdown(bad.slice(0, ROWS)))
+        parts.append(_markdown(bad))
     well = rows.filter(pc.invert(failed)).drop_columns(["where", "advice"])
     if len(well):
-        parts += ["## The others", _markdown(well.slice(0, ROWS))]
+        parts += ["## The others", _markdown(well)]
     _show_markdown("checks", parts, "Is everything well?")
 
 
@@ -81,7 +94,9 @@ def show_reports(settings: Settings) -> None:
     for name in REPORTS:
         with _never_failing(name):
             rows = lake.report_rows(name)
-            told = f"the first {ROWS} of {len(rows):,} rows" if len(rows) > ROWS else f"{len(rows):,} rows"
+            if name in _NEWEST_FIRST:
+                rows = rows.sort_by(_NEWEST_FIRST[name])
+            told = _cut_at(rows) or f"{len(rows):,} rows"
             table = json.loads(render(rows.slice(0, ROWS), "json"))
             cells = [{column: _cell(value) for column, value in row.items()} for row in table]
             create_table_artifact(key=name, table=cells, description=f"`genesis-etl report {name}`, {told}")
@@ -113,7 +128,12 @@ def _cell(value: Any) -> Any:
 
 
 def _markdown(rows: pa.Table) -> str:
-    return render(rows, "markdown").decode()
+    table = render(rows.slice(0, ROWS), "markdown").decode()
+    return "\n".join(filter(None, (table, _cut_at(rows))))
+
+
+def _cut_at(rows: pa.Table) -> str:
+    return f"the first {ROWS} of {len(rows):,} rows" if len(rows) > ROWS else ""
 
 
 def _show_markdown(key: str, parts: Sequence[str], description: str) -> None:
@@ -123,8 +143,28 @@ def _show_markdown(key: str, parts: Sequence[str], description: str) -> None:
 
 @contextmanager
 def _never_failing(key: str) -> Iterator[None]:
-    """Log what hinders an artifact: whatever it is about has happened already, and is no worse for that."""
+    """Show an artifact in the place of the older ones of its key, and log what hinders that.
+
+    Whatever it is about has happened already, and is no worse for that.
+    """
     try:
         yield
+        _remove_older(key)
     except Exception as error:  # Prefect's own of many kinds, or a lake that cannot be read
         get_run_logger().warning("nothing to see of %s in Prefect: %s", key, shown(str(error), 400))
+
+
+def _remove_older(key: str) -> None:
+    """Remove what our flows have shown under the key before; another project's artifact of that name stays."""
+    wanted = {
+        "artifacts": {"key": {"any_": [key]}},
+        "flows": {"name": {"any_": _FLOWS}},
+        "sort": "CREATED_DESC",
+        "offset": 1,
+        "limit": _AT_ONCE,
+    }
+    with get_client(sync_client=True) as client:
+        # `read_artifacts` cannot ask for the artifacts of a flow.
+        for older in client.request("POST", "/artifacts/filter", json=wanted).json():
+            with suppress(ObjectNotFound):  # a run beside this one was quicker
+                client.delete_artifact(UUID(older["id"]))

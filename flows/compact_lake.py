@@ -33,7 +33,7 @@ def compact_lake(grace: str = "7d", config: str | None = None, lake: str | None 
         try:
             patience = parse_duration(grace)
         except ValueError as error:
-            raise SettingsError(f"grace: {error}") from None
+            raise SettingsError(str(error), where="grace") from None
         done = [asdict(folding) for folding in compact(Lake(settings.lake), grace=patience)]
     for folding in done:
         get_run_logger().info(" ".join(f"{name}={value}" for name, value in folding.items()))

@@ -142,16 +142,17 @@ class ChecksFailed(GenesisEtlError):
 class ExportFailed(GenesisEtlError):
     """At least one account could not be captured; what landed stays landed.
 
-    `landed` holds the captures of the accounts that succeeded, `failed` maps account → its error,
-    both in the order of the settings.
+    `landed` holds the captures of the accounts that succeeded, `failed` maps account → its error, `fresh` names the
+    accounts whose newest capture was young enough, all in the order of the settings.
     """
 
-    def __init__(self, landed: Sequence[Any], failed: Mapping[str, GenesisEtlError]) -> None:
+    def __init__(self, landed: Sequence[Any], failed: Mapping[str, GenesisEtlError], fresh: Sequence[str] = ()) -> None:
         self.landed = list(landed)
         self.failed = dict(failed)
+        self.fresh = list(fresh)
         first = next(iter(self.failed.values()))
         self.exit_code = first.exit_code
-        if len(self.failed) == 1 and not self.landed:
+        if len(self.failed) == 1 and not self.landed and not self.fresh:
             super().__init__(first.seen, where=first.where, advice=first.advice)
         else:
             super().__init__("; ".join(f"account {name}: {error}" for name, error in self.failed.items()))

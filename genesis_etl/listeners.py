@@ -25,7 +25,9 @@ def guards_listeners(function: Function) -> Function:
 
     @functools.wraps(function)
     def guarded(*arguments: Any, **options: Any) -> Any:
-        listeners = {name: _Listener(name, options[name]) for name in _NAMES if options.get(name) is not None}
+        given = {name: options[name] for name in _NAMES if options.get(name) is not None}
+        # One that is guarded already is told of by whoever guards it.
+        listeners = {name: _Listener(name, each) for name, each in given.items() if not isinstance(each, _Listener)}
         try:
             return function(*arguments, **{**options, **listeners})
         finally:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from genesis_etl.api import Client, Stop
@@ -28,9 +31,12 @@ from genesis_etl.lake import Lake
 from genesis_etl.listeners import guards_listeners
 from genesis_etl.redact import redact
 from genesis_etl.settings import Account, Settings
-from genesis_etl.table import Rows, to_rows
-from genesis_etl.times import format_time
+from genesis_etl.table import ROW, Rows, to_rows
+from genesis_etl.times import format_time, parse_duration
 from genesis_etl.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOLERANCE: Final = timedelta(minutes=5)
 
@@ -44,21 +50,24 @@ def export(
     *,
     allow_empty: bool = False,
     without_snapshots: bool = False,
+    if_older_than: timedelta | str | None = None,
     compacts: bool = True,
     progress: Progress | None = None,
     notice: Notice | None = None,
 ) -> list[Capture]:
     """Capture every account (or those named) and land it in the lake; return the captures landed.
 
-    Accounts are captured side by side, `settings.workers` at a time, each within its own rate.
+    Accounts are captured side by side, `settings.workers` at a time, each within its own rate. With `if_older_than`
+    (`10m`, or a timedelta) an account whose newest capture is younger is left out: nothing is asked, none returned.
     With `compacts`, an account of which many captures lie unfolded has its finished days folded after that.
     Tries every account, then raises ExportFailed with `.landed` and `.failed` if any of them failed.
     `progress` and `notice` are called on the threads that capture, and what they raise costs no capture.
     """
     chosen = settings.chosen(accounts)
+    patience = duration_of("if_older_than", if_older_than)
     stop = Stop()
 
-    def one(account: Account) -> Capture | GenesisEtlError:
+    def one(account: Account) -> Capture | GenesisEtlError | None:
         whose = "" if len(chosen) == 1 else f" of {account.name}"
         try:
             return export_account(
@@ -66,6 +75,7 @@ def export(
                 account,
                 allow_empty=allow_empty,
                 without_snapshots=without_snapshots,
+                if_older_than=patience,
                 compacts=compacts,
                 progress=None if progress is None else lambda name, *pages: progress(name + whose, *pages),
                 notice=notice,
@@ -99,31 +109,91 @@ def export(
         if isinstance(result, GenesisEtlError)
     }
     if failed:
-        raise ExportFailed(landed, failed)
+        fresh = [account.name for account, result in zip(chosen, results, strict=True) if result is None]
+        raise ExportFailed(landed, failed, fresh)
     return landed
 
 
-@guards_listeners
+def duration_of(where: str, duration: timedelta | str | None) -> timedelta | None:
+    """Return a duration given as a timedelta or as `10m`; SettingsError, which says where, if it is not one."""
+    if not isinstance(duration, str):
+        return duration
+    try:
+        return parse_duration(duration)
+    except ValueError as error:
+        raise SettingsError(str(error), where=where) from None
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What `read` has proven of an account, when, and what it took."""
+
+    account: str
+    endpoint: str
+    captured_at: datetime
+    finished_at: datetime
+    reading: Reading
+    requests: int
+    retries: int
+
+
 def export_account(
     settings: Settings,
     account: Account,
     *,
     allow_empty: bool = False,
     without_snapshots: bool = False,
+    if_older_than: timedelta | None = None,
     compacts: bool = True,
     progress: Progress | None = None,
     notice: Notice | None = None,
     stop: Stop | None = None,
-) -> Capture:
-    """Capture one account and land it; raises whatever made that impossible, and then nothing has changed.
+) -> Capture | None:
+    """Read, normalise and land one account; raises whatever made that impossible, and then nothing has changed.
 
+    None where the newest capture is younger than `if_older_than`.
     Where several are captured side by side, `stop` ends what any of them waits for.
     """
+    proven = read(
+        settings,
+        account,
+        allow_empty=allow_empty,
+        without_snapshots=without_snapshots,
+        if_older_than=if_older_than,
+        progress=progress,
+        notice=notice,
+        stop=stop,
+    )
+    if proven is None:
+        return None
+    rows = normalise(proven, notice=notice)
+    return land(settings, proven, rows, if_older_than=if_older_than, compacts=compacts, notice=notice)
+
+
+@guards_listeners
+def read(
+    settings: Settings,
+    account: Account,
+    *,
+    allow_empty: bool = False,
+    without_snapshots: bool = False,
+    if_older_than: timedelta | None = None,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+    stop: Stop | None = None,
+) -> Proven | None:
+    """Read all pages of an account's collections until what they say is proven; nothing is written.
+
+    None where the newest capture is younger than `if_older_than`, and then nothing was asked of the API.
+    """
+    lake = Lake(settings.lake)
+    captured_at = _captured_at(settings, account)
+    newest = lake.newest(account.name)
+    if _is_fresh(lake, newest, captured_at, if_older_than):
+        return None
+    _refuse_future(settings, newest, captured_at)
     # Arrow imports pandas with its first array; while the first answer is awaited, that costs nothing.
     threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()
-    lake = Lake(settings.lake)
-    newest = lake.newest(account.name)
-    captured_at = _captured_at(settings, account, newest)
     began = time.monotonic()
     with Client(account, settings, stop) as client:
         try:
@@ -143,25 +213,75 @@ def export_account(
             raise
         refuse_clock(settings, client)
         _refuse_forgetting(lake, newest, reading, allow_empty=allow_empty)
-        try:
-            rows = to_rows(reading.images, reading.snapshots)
-        except BadPage as error:
-            error.where, error.advice = "GET /images and /snapshots", "nothing was written, report what the API sent"
-            raise
-        if notice is not None:
-            for note in _notes(reading, rows, without_snapshots=without_snapshots):
-                notice(f"account {account.name}: {redact(note)}")
-    capture = lake.land(
-        rows.table,
+    if notice is not None and reading.snapshots is None:
+        why = "as asked" if reading.refusal is None else f"/snapshots was refused ({redact(reading.refusal)})"
+        notice(f"account {account.name}: captured from /images alone, {why}")
+    return Proven(
         account=account.name,
+        endpoint=account.endpoint,
         captured_at=captured_at,
         finished_at=captured_at + timedelta(seconds=time.monotonic() - began),
-        images=len(reading.images.keys() | (reading.snapshots or {}).keys()),
-        snapshots=None if reading.snapshots is None else len(reading.snapshots),
+        reading=reading,
         requests=client.requests,
         retries=client.retries,
+    )
+
+
+@guards_listeners
+def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
+    """Return the images as a DataFrame, one row per image × region: the columns of `ROW`, in Arrow's types.
+
+    BadPage where an item cannot be such a row. What is noteworthy about the items goes to `notice`.
+    """
+    import pandas as pd
+
+    try:
+        rows = to_rows(proven.reading.images, proven.reading.snapshots)
+    except BadPage as error:
+        error.where, error.advice = "GET /images and /snapshots", "nothing was written, report what the API sent"
+        raise
+    if notice is not None:
+        for note in rows.notes:
+            notice(f"account {proven.account}: {redact(note)}")
+    # With pandas' own types null integers would become floats, and the way back would guess.
+    return rows.table.to_pandas(types_mapper=pd.ArrowDtype)
+
+
+@guards_listeners
+def land(
+    settings: Settings,
+    proven: Proven,
+    rows: pd.DataFrame,
+    *,
+    if_older_than: timedelta | None = None,
+    compacts: bool = True,
+    notice: Notice | None = None,
+) -> Capture | None:
+    """Land the rows of what was proven in the lake and return the capture; LakeError, and then nothing has changed.
+
+    None where another run has landed a capture meanwhile that makes the newest younger than `if_older_than`.
+    """
+    lake = Lake(settings.lake)
+    table = pa.Table.from_pandas(rows, schema=ROW, preserve_index=False)
+    if if_older_than is not None:
+        try:
+            newest = lake.newest(proven.account)
+        except LakeError:  # what cannot be read is not fresh, and a proven capture is worth landing
+            newest = None
+        if _is_fresh(lake, newest, proven.captured_at, if_older_than):
+            return None
+    reading = proven.reading
+    capture = lake.land(
+        table,
+        account=proven.account,
+        captured_at=proven.captured_at,
+        finished_at=proven.finished_at,
+        images=len(reading.images.keys() | (reading.snapshots or {}).keys()),
+        snapshots=None if reading.snapshots is None else len(reading.snapshots),
+        requests=proven.requests,
+        retries=proven.retries,
         passes=reading.passes,
-        endpoint=account.endpoint,
+        endpoint=proven.endpoint,
         etl_version=__version__,
         listed_snapshots=reading.listed_snapshots,
     )
@@ -169,11 +289,11 @@ def export_account(
         from genesis_etl.compact import compact_when_due  # and with it libraries that a capture does without
 
         try:
-            compact_when_due(lake, account.name, captured_at)
+            compact_when_due(lake, proven.account, proven.captured_at)
         except LakeError as error:
             # The capture has landed; what hinders folding hinders no further capture.
             if notice is not None:
-                notice(f"account {account.name}: finished days were not folded: {error}")
+                notice(f"account {proven.account}: finished days were not folded: {error}")
     return capture
 
 
@@ -203,22 +323,39 @@ def live_rows(
     return Rows(table, rows.notes)
 
 
-def _captured_at(settings: Settings, account: Account, newest: Capture | None) -> datetime:
-    if settings.now is not None:
-        if not account.is_local:
-            raise SettingsError(
-                "GENESIS_ETL_NOW is for simulations against a sandbox on this machine",
-                advice=f"unset it to capture {account.endpoint}",
-            )
-        return settings.now
-    now = datetime.now(UTC)
-    if newest is not None and now < newest.captured_at - TOLERANCE:
+def _captured_at(settings: Settings, account: Account) -> datetime:
+    """Return the time that a capture taken now has; SettingsError where a simulated one meets a real endpoint."""
+    if settings.now is None:
+        return datetime.now(UTC)
+    if not account.is_local:
         raise SettingsError(
-            f"the clock says {format_time(now)}, but the newest capture of {account.name} is of "
+            "GENESIS_ETL_NOW is for simulations against a sandbox on this machine",
+            advice=f"unset it to capture {account.endpoint}",
+        )
+    return settings.now
+
+
+def _is_fresh(lake: Lake, newest: Capture | None, at: datetime, if_older_than: timedelta | None) -> bool:
+    """Tell whether the newest capture is younger than that, counted from `at`, and its rows can be read.
+
+    One of a later date is younger than anything.
+    """
+    if newest is None or if_older_than is None or at - newest.captured_at >= if_older_than:
+        return False
+    try:
+        return hashlib.sha256(lake.read(newest.file)).hexdigest() == newest.sha256
+    except (FileNotFoundError, LakeError):
+        return False
+
+
+def _refuse_future(settings: Settings, newest: Capture | None, now: datetime) -> None:
+    """Raise SettingsError where the clock is further behind the newest capture than `TOLERANCE`."""
+    if settings.now is None and newest is not None and now < newest.captured_at - TOLERANCE:
+        raise SettingsError(
+            f"the clock says {format_time(now)}, but the newest capture of {newest.account} is of "
             f"{format_time(newest.captured_at)}",
             advice="set the clock right, nothing was written",
         )
-    return now
 
 
 def refuse_clock(settings: Settings, client: Client) -> None:
@@ -250,11 +387,3 @@ def _refuse_forgetting(lake: Lake, newest: Capture | None, reading: Reading, *, 
             f"/snapshots lists nothing, but when it was last captured it listed {before.snapshots} snapshots",
             advice="if they are really gone, give --allow-empty",
         )
-
-
-def _notes(reading: Reading, rows: Rows, *, without_snapshots: bool) -> Iterator[str]:
-    yield from rows.notes
-    if reading.refusal is not None:
-        yield f"captured from /images alone, /snapshots was refused ({reading.refusal})"
-    elif without_snapshots:
-        yield "captured from /images alone, as asked"

@@ -43,11 +43,13 @@ def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping
     for name in accounts:
         if name in captures:
             rows.append({**captures[name], "status": "landed"})
-        else:
+        elif name in failed:
             error = failed[name]
             told = zip(_TOLD, (error.seen, error.where, error.advice), strict=True)
             row = {"account": name, "status": "failed", **{column: text and shown(text, 2000) for column, text in told}}
             rows.append(row)
+        else:
+            rows.append({"account": name, "status": "fresh"})
     account, status, *texts = (pa.field(name, pa.string()) for name in ("account", "status", *_TOLD))
     fields = [CAPTURES.field(name).with_nullable(True) for name in CAPTURE_COLUMNS if name != "account"]
     return pa.Table.from_pylist(rows, pa.schema([account, status, *fields, *texts]))
@@ -75,6 +77,7 @@ def cli(context: click.Context, /, **_: Any) -> None:
 @click.option("--account", "accounts", multiple=True, metavar="NAME", help="This account alone; may be repeated.")
 @click.option("--allow-empty", is_flag=True, help="Believe an API that suddenly lists nothing.")
 @click.option("--without-snapshots", is_flag=True, help="Do not read /snapshots.")
+@click.option("--if-older-than", metavar="D", help="Leave out accounts whose newest capture is younger, such as 10m.")
 @click.option("--no-compact", is_flag=True, help="Do not fold finished days, however many captures lie unfolded.")
 @lake_option
 @row_options
@@ -85,18 +88,21 @@ def export_command(
     accounts: tuple[str, ...],
     allow_empty: bool,
     without_snapshots: bool,
+    if_older_than: str | None,
     no_compact: bool,
     lake: str | None,
 ) -> None:
     """Capture every configured account now and land it in the lake.
 
-    All accounts are tried; each has its row, and a failed one its error in it.
+    All accounts are tried; each has its row, and a failed one its error in it. One that --if-older-than leaves out
+    is `fresh`: nothing was asked for it.
 
     \b
     Example:  GENESISCLOUD_TOKEN=… genesis-etl export
     """
-    from genesis_etl.pipeline import export
+    from genesis_etl.pipeline import duration_of, export
 
+    patience = duration_of("--if-older-than", if_older_than)
     settings = Settings.load(config, lake=lake)
     names = [account.name for account in settings.chosen(accounts)]
     failed: ExportFailed | None = None
@@ -107,6 +113,7 @@ def export_command(
                 accounts,
                 allow_empty=allow_empty,
                 without_snapshots=without_snapshots,
+                if_older_than=patience,
                 compacts=not no_compact,
                 progress=progress,
                 notice=output.say,
