@@ -83,17 +83,21 @@ joined as (
         and b.image_id = c.image_id
 ),
 
--- in the scope that a row of the report has
+-- in the scope that a row of the report has; where regions do not count, their runs are often the same, and are one
 scoped as (
     select
         account,
         case when $per_region or cast($region as varchar) is not null then coalesce(region, '(none)') end as region,
         image_id,
         size_gib,
-        created_at,
+        min(created_at) as created_at,
         first_n,
         last_n
     from joined
+    group by
+        account,
+        case when $per_region or cast($region as varchar) is not null then coalesce(region, '(none)') end,
+        image_id, size_gib, first_n, last_n
 ),
 
 sized_reach as (
@@ -137,7 +141,7 @@ presence_reach as (
         *,
         max(last_n) over (
             partition by account, region, image_id
-            order by first_n, last_n
+            order by first_n, last_n, size_gib
             rows between unbounded preceding and 1 preceding
         ) as reach
     from sizes
@@ -148,7 +152,7 @@ presence_islands as (
         *,
         sum(case when first_n <= reach + 1 then 0 else 1 end) over (
             partition by account, region, image_id
-            order by first_n, last_n
+            order by first_n, last_n, size_gib
             rows unbounded preceding
         ) as island
     from presence_reach
