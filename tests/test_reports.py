@@ -275,7 +275,7 @@ def test_growth_is_zero_for_an_account_without_snapshots() -> None:
 
 
 def test_coverage_counts_what_is_and_names_what_is_missing() -> None:
-    """Every type × region says how many of the type's images are there, and which are not."""
+    """Every type × region says how many of the type's images are there, and which are not; no snapshot is missing."""
     lake = Lake("lake")
     land(lake, at("2026-11-01"), [row("a", "R1", "base-os"), row("s", "R3")])
     land(
@@ -298,18 +298,23 @@ def test_coverage_counts_what_is_and_names_what_is_missing() -> None:
         ("default", "base-os", "R2", 1, 3, third, 2, ["Beta", "Zed"], second, False),
         ("default", "base-os", "R3", 0, 3, 0.0, None, None, None, True),
         ("default", "base-os", "R4", 0, 3, 0.0, 3, ["Beta", "Zed", "a"], None, False),
-        ("default", "snapshot", "R1", 0, 1, 0.0, 1, ["s"], None, False),
-        ("default", "snapshot", "R2", 1, 1, 100.0, 0, [], second, False),
+        ("default", "snapshot", "R1", 0, 1, 0.0, None, None, None, False),
+        ("default", "snapshot", "R2", 1, 1, 100.0, None, None, second, False),
         ("default", "snapshot", "R3", 0, 1, 0.0, None, None, first, True),
-        ("default", "snapshot", "R4", 0, 1, 0.0, 1, ["s"], None, False),
+        ("default", "snapshot", "R4", 0, 1, 0.0, None, None, None, False),
     ]
 
 
 def test_coverage_of_a_region_that_returns() -> None:
     """A region is retired while it has no image of any type, and not any more once it is back."""
+    base: Any = {"type": "base-os"}
     land_all(
         Lake("lake"),
-        {"2026-11-01": [row("a"), row("a", "R2")], "2026-11-02": rows("a"), "2026-11-03": [row("a"), row("b", "R2")]},
+        {
+            "2026-11-01": [row("a", **base), row("a", "R2", **base)],
+            "2026-11-02": [row("a", **base)],
+            "2026-11-03": [row("a", **base), row("b", "R2", **base)],
+        },
     )
     columns = ("region", "images", "missing_names", "is_retired")
     assert report("lake", "region-coverage", *columns, as_of="2026-11-02") == [
@@ -340,6 +345,47 @@ def test_coverage_shows_the_regions_observed_in_the_range() -> None:
         assert report("days", "region-coverage", "region", until=until) == [("OLD",), ("R1",)]
     assert report("days", "region-coverage", "region", until="2026-11-21") == [("R1",)]
     assert report("lake", "region-coverage", "region", since="2026-01-01", region="R0") == [("R0",)]
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_coverage_tells_of_the_end_of_the_range(is_folded: bool) -> None:
+    """`until` moves types, images, what is missing and what is retired; only `first_seen` looks back without limit."""
+    base: Any = {"type": "base-os"}
+    states = {
+        "2026-05-01": [row("a", **base)],
+        "2026-11-01": [row("a", **base), row("a", "R2", **base), row("s", "R3")],
+        "2026-11-02": [row("a", "R2", name="A", **base), row("b", "R4", **base)],
+        "2026-11-03": [row("c", "R5", "cloud-image")],
+    }
+    landed = land_all(Lake("lake"), states)
+    if is_folded:
+        fold(Lake("lake"), list(zip(landed, states.values(), strict=True)), at("2026-12-01"))
+    columns = ("type", "region", "images", "of", "missing_names", "first_seen", "is_retired")
+    may, first, second, _ = map(at, states)
+    assert report("lake", "region-coverage", *columns, until="2026-11-02") == [
+        ("base-os", "R1", 0, 2, None, may, True),
+        ("base-os", "R2", 1, 2, ["b"], first, False),
+        ("base-os", "R3", 0, 2, None, None, True),
+        ("base-os", "R4", 1, 2, ["A"], second, False),
+    ]
+    assert report("lake", "region-coverage", *columns, until="2026-11-02T00:00Z") == [
+        ("base-os", "R1", 1, 1, [], may, False),
+        ("base-os", "R2", 1, 1, [], first, False),
+        ("base-os", "R3", 0, 1, ["a"], None, False),
+        ("snapshot", "R1", 0, 1, None, None, False),
+        ("snapshot", "R2", 0, 1, None, None, False),
+        ("snapshot", "R3", 1, 1, None, first, False),
+    ]
+    since = {"since": "2026-11-01T12:00Z", "until": "2026-11-02"}
+    assert report("lake", "region-coverage", "region", **since) == [("R2",), ("R4",)]
+    assert report("lake", "region-coverage", "region", since="2026-10-01", until="2026-10-31") == []
+    assert report("lake", "region-coverage", until="2026-04-30") == []
+    assert report("lake", "region-coverage", "type", "region")[-1] == ("cloud-image", "R5")
+    matrix = open_lake("lake").report_rows("region-coverage", matrix=True, until="2026-11-01")
+    assert [tuple(each.values()) for each in matrix.to_pylist()] == [
+        ("default", "base-os", "a", "a", True, True, False),
+        ("default", "snapshot", "s", "s", False, False, True),
+    ]
 
 
 def test_coverage_of_several_accounts_and_of_one_type() -> None:
@@ -647,7 +693,8 @@ def python_coverage(
             if begin <= moment and (end is None or moment < end)
             for each in state
         } | set(expected)
-        now = captures[-1][2]
+        captures = [each for each in captures if end is None or each[0] < end]
+        now = captures[-1][2] if captures else []
         for kind in sorted({each["type"] for each in now}):
             names = {each["image_id"]: each["name"] for each in now if each["type"] == kind}
             for place in sorted(observed - {None}):
@@ -657,6 +704,7 @@ def python_coverage(
                 ]
                 is_retired = bool(seen) and not any(each["region"] == place for each in now)
                 missing = sorted(name for id, name in names.items() if id not in here)
+                is_missing_told = not is_retired and kind != "snapshot"
                 found.append(
                     {
                         "account": account,
@@ -665,8 +713,8 @@ def python_coverage(
                         "images": len(here),
                         "of": len(names),
                         "coverage_pct": 100 * len(here) / len(names),
-                        "missing": None if is_retired else len(missing),
-                        "missing_names": None if is_retired else missing,
+                        "missing": len(missing) if is_missing_told else None,
+                        "missing_names": missing if is_missing_told else None,
                         "first_seen": min((moment for moment, each in seen if each == kind), default=None),
                         "is_retired": is_retired,
                     }
