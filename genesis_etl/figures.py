@@ -303,7 +303,7 @@ def _regions_of_snapshots(rows: pa.Table) -> list[list[str]]:
 
 
 def _sums(rows: pa.Table) -> Row:
-    gib, cost = (pc.sum(rows[name]).as_py() for name in ("size_gib", "cost_month"))
+    gib, cost = (pc.sum(rows[name]).as_py() for name in ("size_gib", "cost_per_month"))
     return {"snapshots": len(rows), "gib": gib if len(rows) else 0, "cost": cost}
 
 

@@ -124,7 +124,7 @@ def _future(rows: list[dict[str, Any]], by: str, ahead: int, price: float | None
                 "growth_pct": 100.0 * net / opening if opening else None,
                 "gib_closing": gib,
                 "gib_net": None if gib is None or gib_before is None else round(gib - gib_before, 9),
-                "cost_month": None if gib is None or price is None else gib * price,
+                "cost_per_month": None if gib is None or price is None else gib * price,
                 "basis": "forecast",
                 "low": max(0, int(np.floor(low + _NOISE))),
                 "high": max(0, int(np.ceil(high - _NOISE))),

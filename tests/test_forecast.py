@@ -125,7 +125,7 @@ def test_sizes_that_are_not_known_are_not_forecast() -> None:
         for account, size in sizes.items():
             land(lake, at(f"2026-11-{day:02}"), rows("s", size_gib=size), account)
     found = open_lake("lake").report_rows("snapshot-growth", since="2026-11-01", forecast=1).to_pylist()
-    cells = [(r["closing"], r["gib_closing"], r["gib_net"], r["cost_month"]) for r in found if r["basis"] == "forecast"]
+    cells = [(r["closing"], r["gib_closing"], r["gib_net"], r["cost_per_month"]) for r in found if r["basis"] == "forecast"]
     assert cells == [(1, None, None, None), (1, None, None, None), (1, 8.0, 1.0, None)]
 
 

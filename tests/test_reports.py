@@ -42,7 +42,7 @@ GROWTH = [
     "growth_pct",
     "gib_closing",
     "gib_net",
-    "cost_month",
+    "cost_per_month",
     "basis",
 ]
 COVERAGE = [
@@ -64,7 +64,7 @@ STALE = [
     "created_at",
     "age_days",
     "size_gib",
-    "cost_month",
+    "cost_per_month",
     "regions",
     "source_instance_id",
     "copies",
@@ -110,7 +110,7 @@ def test_growth_counts_a_change_over_a_gap_when_it_is_next_seen() -> None:
         Lake("lake"),
         {"2026-11-02": rows("a", "b"), "2026-11-05": rows("b", "c", "d"), "2026-11-06": rows("c")},
     )
-    columns = ("period", "opening", "created", "deleted", "closing", "growth_pct", "cost_month", "basis")
+    columns = ("period", "opening", "created", "deleted", "closing", "growth_pct", "cost_per_month", "basis")
     assert report("lake", "snapshot-growth", *columns, since="2026-11-02") == [
         (date(2026, 11, 2), 2, 0, 0, 2, 0.0, None, "observed"),
         (date(2026, 11, 3), 2, 0, 0, 2, 0.0, None, "gap"),
@@ -450,7 +450,7 @@ def test_stale_snapshots_are_the_old_ones_that_live() -> None:
         ("default", "twin2", "twin2", second, 110, None, None, ["R1"], "vm2", 0, True),
         ("default", "over", "over", at("2026-08-22 11:59"), 90, 0.0, 0.0, ["R1"], None, 0, None),
     ]
-    assert report("lake", "stale-snapshots", "image_id", "cost_month", region="R2") == [("old", None)]
+    assert report("lake", "stale-snapshots", "image_id", "cost_per_month", region="R2") == [("old", None)]
     assert report("lake", "stale-snapshots", "image_id", region="(none)") == [("twin1",)]
 
 
@@ -662,7 +662,7 @@ def python_growth(
                         "growth_pct": 100 * net / len(opening) if opening else None,
                         "gib_closing": gib,
                         "gib_net": None if gib is None or gib_before is None else round(gib - gib_before, 9),
-                        "cost_month": None if gib is None or price is None else gib * price,
+                        "cost_per_month": None if gib is None or price is None else gib * price,
                         "basis": "created_at" if is_before else "observed" if has_capture else "gap",
                     }
                 )

@@ -19,7 +19,7 @@
 -- column growth_pct: net as percentage of opening; null at opening 0
 -- column gib_closing: GiB of the closing snapshots whose size is known; null if no size is
 -- column gib_net: change of gib_closing against the period before
--- column cost_month: gib_closing at the price of a GiB-month; null without a price
+-- column cost_per_month: gib_closing at the price of a GiB-month; null without a price
 -- column basis: observed; gap, a period without a capture; created_at, before the first capture: a lower bound; forecast
 -- GiB are summed as decimals, so that no order of the rows changes a sum
 with accounts as (
@@ -342,7 +342,7 @@ select
     100.0 * cast(created - deleted as double) / cast(nullif(closing - created + deleted, 0) as double) as growth_pct,
     cast(gib_closing as double) as gib_closing,
     cast(gib_closing - case when step = 1 then cast(0 as decimal(38, 9)) else gib_before end as double) as gib_net,
-    cast(gib_closing as double) * cast($price as double) as cost_month,
+    cast(gib_closing as double) * cast($price as double) as cost_per_month,
     basis
 from steps
 where basis is not null

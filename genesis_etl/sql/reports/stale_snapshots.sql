@@ -11,7 +11,7 @@
 -- column created_at: when the snapshot was made
 -- column age_days: whole days since then
 -- column size_gib: size in GiB; null if it is not known
--- column cost_month: size_gib at the price of a GiB-month; null without a price
+-- column cost_per_month: size_gib at the price of a GiB-month; null without a price
 -- column regions: its regions, sorted
 -- column source_instance_id: instance it was taken from
 -- column copies: living snapshots that are copies of this one
@@ -70,7 +70,7 @@ select
     r.created_at,
     cast(r.age // 86400000000 as bigint) as age_days,
     r.size_gib,
-    r.size_gib * cast($price as double) as cost_month,
+    r.size_gib * cast($price as double) as cost_per_month,
     coalesce(r.regions, cast([] as varchar[])) as regions,
     r.source_instance_id,
     cast(coalesce(c.copies, 0) as bigint) as copies,
