@@ -446,7 +446,7 @@ def test_stale_snapshots_are_the_old_ones_that_live() -> None:
     second = at("2026-08-02")
     assert [tuple(each.values()) for each in table.to_pylist()] == [
         ("default", "old", "Old", at("2026-08-01 13:00"), 110, 10.0, 5.0, ["R1", "R2"], "vm", 2, False),
-        ("default", "twin1", "twin1", second, 110, None, None, [], "vm2", 0, False),
+        ("default", "twin1", "twin1", second, 110, None, None, [], "vm2", 0, True),
         ("default", "twin2", "twin2", second, 110, None, None, ["R1"], "vm2", 0, True),
         ("default", "over", "over", at("2026-08-22 11:59"), 90, 0.0, 0.0, ["R1"], None, 0, None),
     ]
