@@ -26,7 +26,7 @@ LISTED: Final = 15
 LISTED_PER_REGION: Final = 10
 NAMES: Final = 8
 FORECAST_DAYS: Final = 30
-FORECAST_NEEDS: Final = LEAST  # days captured
+FORECAST_NEEDS: Final = LEAST  # whole days captured
 LATELY: Final = timedelta(days=7)
 BACK: Final = timedelta(days=30)
 STALE_DAYS: Final = 90

@@ -44,6 +44,7 @@ GROWTH = [
     "gib_net",
     "cost_per_month",
     "basis",
+    "is_complete",
 ]
 COVERAGE = [
     "account",
@@ -83,7 +84,7 @@ def report(lake: str, name: str = "snapshot-growth", *columns: str, **options: A
 
 
 def test_growth_first_capture_reconstructs_what_came_before() -> None:
-    """At the first capture, snapshots created before the period are its opening, the others created."""
+    """At the first capture, snapshots created before the period are its opening, the others created; it is partial."""
     land_all(
         Lake("lake"),
         {
@@ -97,10 +98,10 @@ def test_growth_first_capture_reconstructs_what_came_before() -> None:
     table = OpenLake(Lake("lake"), (), 0.5).report_rows("snapshot-growth", since="2026-11-17")
     assert table.column_names == GROWTH
     assert [tuple(each.values()) for each in table.to_pylist()] == [
-        ("default", date(2026, 11, 17), None, 0, 0, 0, 0, 0, None, 0.0, 0.0, 0.0, "created_at"),
-        ("default", date(2026, 11, 18), None, 0, 1, 0, 1, 1, None, 10.0, 10.0, 5.0, "created_at"),
-        ("default", date(2026, 11, 19), None, 1, 0, 0, 1, 0, 0.0, 10.0, 0.0, 5.0, "created_at"),
-        ("default", date(2026, 11, 20), None, 1, 2, 0, 3, 2, 200.0, 15.0, 5.0, 7.5, "observed"),
+        ("default", date(2026, 11, 17), None, 0, 0, 0, 0, 0, None, 0.0, 0.0, 0.0, "created_at", True),
+        ("default", date(2026, 11, 18), None, 0, 1, 0, 1, 1, None, 10.0, 10.0, 5.0, "created_at", True),
+        ("default", date(2026, 11, 19), None, 1, 0, 0, 1, 0, 0.0, 10.0, 0.0, 5.0, "created_at", True),
+        ("default", date(2026, 11, 20), None, 1, 2, 0, 3, 2, None, 15.0, 5.0, 7.5, "partial", False),
     ]
 
 
@@ -112,7 +113,7 @@ def test_growth_counts_a_change_over_a_gap_when_it_is_next_seen() -> None:
     )
     columns = ("period", "opening", "created", "deleted", "closing", "growth_pct", "cost_per_month", "basis")
     assert report("lake", "snapshot-growth", *columns, since="2026-11-02") == [
-        (date(2026, 11, 2), 2, 0, 0, 2, 0.0, None, "observed"),
+        (date(2026, 11, 2), 2, 0, 0, 2, None, None, "partial"),
         (date(2026, 11, 3), 2, 0, 0, 2, 0.0, None, "gap"),
         (date(2026, 11, 4), 2, 0, 0, 2, 0.0, None, "gap"),
         (date(2026, 11, 5), 2, 2, 1, 3, 50.0, None, "observed"),
@@ -646,6 +647,7 @@ def python_growth(
                 # what the first capture reconstructs ends with its own period
                 opening, closing = level(period), level(next_period(period, by))
                 gib, gib_before = weight(closing), weight(opening)
+                is_partial = period == period_of(begun, by)
                 has_capture = any(period_of(moment, by) == period for moment, _, _ in captures)
                 is_before = period < period_of(begun, by)
                 net = len(closing) - len(opening)
@@ -659,11 +661,18 @@ def python_growth(
                         "deleted": went[period],
                         "closing": len(closing),
                         "net": net,
-                        "growth_pct": 100 * net / len(opening) if opening else None,
+                        "growth_pct": 100 * net / len(opening) if opening and not is_partial else None,
                         "gib_closing": gib,
                         "gib_net": None if gib is None or gib_before is None else round(gib - gib_before, 9),
                         "cost_per_month": None if gib is None or price is None else gib * price,
-                        "basis": "created_at" if is_before else "observed" if has_capture else "gap",
+                        "basis": "created_at"
+                        if is_before
+                        else "partial"
+                        if is_partial
+                        else "observed"
+                        if has_capture
+                        else "gap",
+                        "is_complete": period < last,
                     }
                 )
     return sorted(found, key=lambda each: (each["account"], each["period"], each["region"] or ""))
@@ -1183,17 +1192,17 @@ def test_a_terminal_sees_how_it_grows() -> None:
 
 
 def test_the_command_says_how_it_forecasts(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """The rows go to stdout, the method to stderr, and under five observed periods the code is 2."""
+    """The rows go to stdout, the method to stderr, and under five complete observed periods the code is 2."""
     land_all(Lake("data/lake"), {f"2026-11-0{day}": rows(*"abcdefgh"[:day]) for day in range(1, 9)})
     growth = ["report", "snapshot-growth", "--format", "csv", "--forecast", "2", "--since"]
-    assert cli.run([*growth, "2026-11-04"]) == 0
+    assert cli.run([*growth, "2026-11-03"]) == 0
     said = capsysbinary.readouterr()
     assert said.out.decode().splitlines()[-1].startswith("default,2026-11-10,,9,,,10,1,")
     assert said.err.startswith(b"forecast: Theil-Sen slope")
-    assert cli.run([*growth, "2026-11-05"]) == 2
+    assert cli.run([*growth, "2026-11-04"]) == 2
     said = capsysbinary.readouterr()
     assert said.out == b""
-    assert said.err.startswith(b"error: a forecast needs 5 observed periods, account default shows 4")
+    assert said.err.startswith(b"error: a forecast needs 5 complete observed periods, account default shows 4")
 
 
 def test_the_command_describes_a_report(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
