@@ -58,7 +58,7 @@ def draw_level(rows: Sequence[Row], field: str, unit: str) -> str:
     band: list[Row] = []
     segment, before = 0, None
     for row in rows:
-        basis = row["basis"]
+        basis = "observed" if row["basis"] == "partial" else row["basis"]
         if basis == "gap" or row[field] is None:
             before = "gap"
             continue

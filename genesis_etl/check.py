@@ -379,9 +379,11 @@ def _everywhere(name: str, kind: str, coverage: list[dict[str, Any]], expected: 
         advice = "check the type in [thresholds]; `genesis-etl report region-coverage` lists them"
         return Row("images_everywhere", name, "failed", "no image of this type", wanted, advice)
     lost = [each["region"] for each in coverage if each["is_retired"] and each["region"] in expected]
-    lacking = [each for each in coverage if each["missing"]]
+    lacking = [each for each in coverage if not each["is_retired"] and each["images"] < each["of"]]
     told = [f"{region} lacks every image" for region in lost]
-    told += [f"{each['region']} lacks {shown(', '.join(each['missing_names']))}" for each in lacking]
+    for each in lacking:  # of snapshots the report names none
+        names = each["missing_names"] or [counted(each["of"] - each["images"], "image")]
+        told.append(f"{each['region']} lacks {shown(', '.join(names))}")
     seen = "; ".join(told)
     regions = sum(not each["is_retired"] for each in coverage)
     seen = seen or f"{counted(coverage[0]['of'], 'image')} in {counted(regions, 'region')}"

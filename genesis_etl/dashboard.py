@@ -143,7 +143,7 @@ def _draw_scope(drawn: dict[tuple[str, str | None, str], Markup], view: View, sc
         return
     key = (view.account, scope.region)
     drawn[*key, "closing"] = Markup(charts.draw_level(scope.growth, "closing", "snapshots"))
-    if any(row["gib_closing"] is not None for row in scope.growth if row["basis"] == "observed"):
+    if any(row["gib_closing"] is not None for row in scope.growth if row["basis"] in ("observed", "partial")):
         drawn[*key, "gib"] = Markup(charts.draw_level(scope.growth, "gib_closing", "GiB"))
     drawn[*key, "moves"] = Markup(charts.draw_moves(scope.growth))
 

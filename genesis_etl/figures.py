@@ -26,7 +26,7 @@ LISTED: Final = 15
 LISTED_PER_REGION: Final = 10
 NAMES: Final = 8
 FORECAST_DAYS: Final = 30
-FORECAST_NEEDS: Final = LEAST  # days captured
+FORECAST_NEEDS: Final = LEAST  # whole days captured
 LATELY: Final = timedelta(days=7)
 BACK: Final = timedelta(days=30)
 STALE_DAYS: Final = 90
@@ -303,7 +303,7 @@ def _regions_of_snapshots(rows: pa.Table) -> list[list[str]]:
 
 
 def _sums(rows: pa.Table) -> Row:
-    gib, cost = (pc.sum(rows[name]).as_py() for name in ("size_gib", "cost_month"))
+    gib, cost = (pc.sum(rows[name]).as_py() for name in ("size_gib", "cost_per_month"))
     return {"snapshots": len(rows), "gib": gib if len(rows) else 0, "cost": cost}
 
 

@@ -1,6 +1,6 @@
 """How snapshot-growth goes on: a robust line through what was observed, and how far the past strayed from one.
 
-closing   observed periods of a series   6 7 9 9 · 12 13
+closing   observed periods of a series   6 7 9 9 · 12 13    complete ones, and the last
 slope     median of the slopes between any two of them (Theil-Sen), so that no single outlier bends it
 forecast  the last level and a slope more for every period
 low/high  wider by how far four in five past stretches of that length strayed, and by the slopes that fit as well
@@ -19,13 +19,14 @@ import pyarrow as pa
 from genesis_etl.errors import ReportError
 from genesis_etl.text import shown
 
-LEAST: Final = 5  # observed periods
+LEAST: Final = 5  # complete observed periods
 MOST: Final = 1000  # periods ahead
 METHOD: Final = (
-    "Theil-Sen slope (median of all pairwise slopes) over the closings of the observed periods shown, from the last "
-    "level on; low and high: 80 % by how far past stretches of that length strayed, and by Sen's slope interval"
+    "Theil-Sen slope (median of all pairwise slopes) over the closings of the complete observed periods shown, "
+    "from the last level on; low and high: 80 % by how far past stretches of that length strayed, "
+    "and by Sen's slope interval"
 )
-OPTION: Final = f"append this many periods with basis forecast; needs {LEAST} observed periods"
+OPTION: Final = f"append this many periods with basis forecast; needs {LEAST} complete observed periods"
 COLUMNS: Final = {
     "low": "with --forecast: lower end of the closing, 80 %, from past strays off the Theil-Sen slope",
     "high": "with --forecast: upper end of the closing, 80 %, likewise",
@@ -77,20 +78,20 @@ def _strays(y: Floats, slope: float, ahead: int) -> Floats:
 def append_forecast(growth: pa.Table, by: str, ahead: int, price: float | None = None) -> pa.Table:
     """Append so many periods to each series of snapshot-growth, and the columns low and high to all rows.
 
-    ReportError where a series has fewer than five observed periods, or there is none.
+    ReportError where a series has fewer than five complete observed periods, or there is none.
     """
     series: dict[str, dict[str | None, list[dict[str, Any]]]] = {}
     for row in growth.to_pylist():
         series.setdefault(row["account"], {}).setdefault(row["region"], []).append(row)
     if not series:
-        raise ReportError("there are no periods to forecast from; show more with --since and --until")
+        raise ReportError("there are no periods to forecast from", advice="show more with --since and --until")
     rows: list[dict[str, Any]] = []
     for account, regions in series.items():
-        observed = min(sum(row["basis"] == "observed" for row in each) for each in regions.values())
+        observed = min(sum(map(_is_whole, each)) for each in regions.values())
         if observed < LEAST:
             raise ReportError(
-                f"a forecast needs {LEAST} observed periods, account {shown(account)} shows {observed}; "
-                "show more with --since, a shorter --by, or another --account"
+                f"a forecast needs {LEAST} complete observed periods, account {shown(account)} shows {observed}",
+                advice="show more with --since, a shorter --by, or another --account",
             )
         future = [row for region in regions.values() for row in _future(region, by, ahead, price)]
         rows += [row for region in regions.values() for row in region] + future
@@ -124,8 +125,9 @@ def _future(rows: list[dict[str, Any]], by: str, ahead: int, price: float | None
                 "growth_pct": 100.0 * net / opening if opening else None,
                 "gib_closing": gib,
                 "gib_net": None if gib is None or gib_before is None else round(gib - gib_before, 9),
-                "cost_month": None if gib is None or price is None else gib * price,
+                "cost_per_month": None if gib is None or price is None else gib * price,
                 "basis": "forecast",
+                "is_complete": False,
                 "low": max(0, int(np.floor(low + _NOISE))),
                 "high": max(0, int(np.ceil(high - _NOISE))),
             }
@@ -135,9 +137,14 @@ def _future(rows: list[dict[str, Any]], by: str, ahead: int, price: float | None
 
 
 def _levels(rows: list[dict[str, Any]], column: str) -> list[float | None]:
-    """Return the levels of the observed periods, and that of the last, which stands whether observed or not."""
-    levels = [row[column] if row["basis"] == "observed" else None for row in rows]
+    """Return the levels of the complete observed periods, and that of the last, which stands whatever it is."""
+    levels = [row[column] if _is_whole(row) else None for row in rows]
     return [*levels[:-1], rows[-1][column]]
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    """Tell whether a period was observed from its beginning to its end."""
+    return bool(row["basis"] == "observed" and row["is_complete"])
 
 
 def next_period(period: date, by: str) -> date:

@@ -338,17 +338,20 @@ def _needed(
     newest = pc.max(times).as_py()
     if newest is None:
         return since, end
-    if until is not None and (by is not None or report.name == "changes"):
+    if "since" not in report.parameters:
+        return newest, end
+    if until is not None:
         whole = until if by is None else _period(until - _MOMENT, by, back=-1)
         end = whole if end is None else min(end, whole)
     last = newest if until is None else min(newest, until - _MOMENT)
-    if "since" not in report.parameters:
-        return newest, end
     if report.name == "changes":
         return since or last - _LATELY + _MOMENT, end
     if since is None:
         since = _period(last, by or "day", back=_SHOWN[by or "day"] - 1)
-    return (_period(since, by), end) if by is not None else (min(since, newest), end)
+    if by is not None:
+        return _period(since, by), end
+    looked_at = times if until is None else times.filter(pc.less(times, pa.scalar(until, times.type)))
+    return min(since, pc.max(looked_at).as_py() or since), end
 
 
 def _known(moment: datetime | None) -> datetime | None:

@@ -796,11 +796,11 @@ def test_reports_are_listed(run: Run) -> None:
 def test_prices_and_regions_reach_the_reports(lake: Sandbox, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Costs are null until a price is set, and an expected region is there before it is seen."""
     growth = ("report", "snapshot-growth", "--by", "month", "--format", "json")
-    assert {row["cost_month"] for row in run(*growth).rows} == {None}
+    assert {row["cost_per_month"] for row in run(*growth).rows} == {None}
     monkeypatch.setenv("GENESIS_ETL_PRICE_GIB_MONTH", "0.5")
     monkeypatch.setenv("GENESIS_ETL_REGIONS", "MOON-1")
     last = run(*growth).rows[-1]
-    assert last["cost_month"] == pytest.approx(0.5 * last["gib_closing"])
+    assert last["cost_per_month"] == pytest.approx(0.5 * last["gib_closing"])
     assert "MOON-1" in {row["region"] for row in run("report", "region-coverage", "--format", "json").rows}
 
 

@@ -181,7 +181,7 @@ def test_a_single_capture_makes_a_page(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     assert page.named("snapshots")[0] == "2"
     assert "At least 2 came and 0 went in the last 30 days: of the time before the first capture" in page.text
-    assert "No forecast yet: it needs 5 captured days" in page.text
+    assert "No forecast yet: it needs 5 whole days with captures" in page.text
     assert "no capture 30 days before" in page.text
     assert "Captured once, so no change is known yet" in page.text
     land_all(Lake(str(tmp_path)), {"2026-11-20 13:00": rows("a", "b", created_at=at("2026-11-18"))})

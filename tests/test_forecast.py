@@ -35,17 +35,52 @@ def history(*counts: int | None, month: str = "2026-11") -> dict[str, Any]:
 
 def test_a_straight_line_goes_straight_on() -> None:
     """Without any stray the forecast is the line, low and high are on it, and every cell is consistent."""
-    land_all(Lake("lake"), history(3, 5, 7, None, 11, 13))
+    land_all(Lake("lake"), history(1, 3, 5, 7, None, 11, 13, 15))
     table = OpenLake(Lake("lake"), (), 0.5).report_rows("snapshot-growth", since="2026-11-05", until="2026-11-06")
     assert table.column_names == GROWTH
     table = OpenLake(Lake("lake"), (), 0.5).report_rows("snapshot-growth", since="2026-11-01", forecast=2)
     assert table.column_names == [*GROWTH, "low", "high"]
-    assert [tuple(each.values()) for each in table.to_pylist()][3:] == [
-        ("default", date(2026, 11, 4), None, 7, 0, 0, 7, 0, 0.0, 14.0, 0.0, 7.0, "gap", None, None),
-        ("default", date(2026, 11, 5), None, 7, 4, 0, 11, 4, 400 / 7, 22.0, 8.0, 11.0, "observed", None, None),
-        ("default", date(2026, 11, 6), None, 11, 2, 0, 13, 2, 200 / 11, 26.0, 4.0, 13.0, "observed", None, None),
-        ("default", date(2026, 11, 7), None, 13, None, None, 15, 2, 200 / 13, 30.0, 4.0, 15.0, "forecast", 15, 15),
-        ("default", date(2026, 11, 8), None, 15, None, None, 17, 2, 200 / 15, 34.0, 4.0, 17.0, "forecast", 17, 17),
+    assert [tuple(each.values()) for each in table.to_pylist()][4:] == [
+        ("default", date(2026, 11, 5), None, 7, 0, 0, 7, 0, 0.0, 14.0, 0.0, 7.0, "gap", True, None, None),
+        ("default", date(2026, 11, 6), None, 7, 4, 0, 11, 4, 400 / 7, 22.0, 8.0, 11.0, "observed", True, None, None),
+        ("default", date(2026, 11, 7), None, 11, 2, 0, 13, 2, 200 / 11, 26.0, 4.0, 13.0, "observed", True, None, None),
+        ("default", date(2026, 11, 8), None, 13, 2, 0, 15, 2, 200 / 13, 30.0, 4.0, 15.0, "observed", False, None, None),
+        (
+            "default",
+            date(2026, 11, 9),
+            None,
+            15,
+            None,
+            None,
+            17,
+            2,
+            200 / 15,
+            34.0,
+            4.0,
+            17.0,
+            "forecast",
+            False,
+            17,
+            17,
+        ),
+        (
+            "default",
+            date(2026, 11, 10),
+            None,
+            17,
+            None,
+            None,
+            19,
+            2,
+            200 / 17,
+            38.0,
+            4.0,
+            19.0,
+            "forecast",
+            False,
+            19,
+            19,
+        ),
     ]
 
 
@@ -111,7 +146,7 @@ def test_four_in_five_future_levels_lie_within(count: int) -> None:
 
 def test_nothing_falls_below_zero() -> None:
     """A shrinking account ends at 0 snapshots and 0 GiB, whatever the slope."""
-    land_all(Lake("lake"), history(9, 7, 5, 3, 1))
+    land_all(Lake("lake"), history(13, 11, 9, 7, 5, 3, 1))
     found = open_lake("lake").report_rows("snapshot-growth", since="2026-11-01", forecast=3).to_pylist()[-3:]
     cells = [(r["opening"], r["closing"], r["net"], r["growth_pct"], r["gib_closing"], r["low"]) for r in found]
     assert cells == [(1, 0, -1, -100.0, 0.0, 0), (0, 0, 0, None, 0.0, 0), (0, 0, 0, None, 0.0, 0)]
@@ -125,22 +160,24 @@ def test_sizes_that_are_not_known_are_not_forecast() -> None:
         for account, size in sizes.items():
             land(lake, at(f"2026-11-{day:02}"), rows("s", size_gib=size), account)
     found = open_lake("lake").report_rows("snapshot-growth", since="2026-11-01", forecast=1).to_pylist()
-    cells = [(r["closing"], r["gib_closing"], r["gib_net"], r["cost_month"]) for r in found if r["basis"] == "forecast"]
+    cells = [
+        (r["closing"], r["gib_closing"], r["gib_net"], r["cost_per_month"]) for r in found if r["basis"] == "forecast"
+    ]
     assert cells == [(1, None, None, None), (1, None, None, None), (1, 8.0, 1.0, None)]
 
 
 @pytest.mark.parametrize(
     ("by", "periods"),
     [
-        ("day", [date(2026, 6, 6), date(2026, 6, 7)]),
-        ("week", [date(2026, 6, 8), date(2026, 6, 15)]),
-        ("month", [date(2026, 7, 1), date(2026, 8, 1)]),
+        ("day", [date(2026, 7, 6), date(2026, 7, 7)]),
+        ("week", [date(2026, 7, 6), date(2026, 7, 13)]),
+        ("month", [date(2026, 8, 1), date(2026, 9, 1)]),
     ],
 )
 def test_periods_go_on_as_they_are(by: str, periods: list[date]) -> None:
     """Days, weeks and months follow the last that is shown, for every account and region, in the report's order."""
     lake = Lake("lake")
-    for month in range(1, 7):
+    for month in range(1, 8):
         for day in range(1, 6):
             for account in ("one", "two"):
                 land(lake, at(f"2026-{month:02}-{day:02}"), [row("a", "R1"), row("b", "R2")], account)
@@ -153,12 +190,12 @@ def test_periods_go_on_as_they_are(by: str, periods: list[date]) -> None:
 
 def test_a_forecast_goes_on_from_the_end_that_is_shown() -> None:
     """With --until or --as-of it begins there, from what was known or shown by then."""
-    land_all(Lake("lake"), history(1, 2, 3, 4, 5, 50, 60))
-    for option in ({"until": "2026-11-05"}, {"as_of": "2026-11-05"}):
+    land_all(Lake("lake"), history(0, 1, 2, 3, 4, 5, 6, 50, 60))
+    for option in ({"until": "2026-11-07"}, {"as_of": "2026-11-07"}):
         last = (
             open_lake("lake").report_rows("snapshot-growth", since="2026-11-01", forecast=1, **option).to_pylist()[-1]
         )
-        assert (last["period"], last["closing"]) == (date(2026, 11, 6), 6)
+        assert (last["period"], last["closing"]) == (date(2026, 11, 8), 7)
 
 
 @pytest.mark.parametrize(
@@ -166,10 +203,11 @@ def test_a_forecast_goes_on_from_the_end_that_is_shown() -> None:
     [
         (
             "snapshot-growth",
-            {"forecast": 3, "since": "2026-11-02"},
-            "needs 5 observed periods, account default shows 4",
+            {"forecast": 3},
+            "needs 5 complete observed periods, account default shows 4",
         ),
-        ("snapshot-growth", {"forecast": 3, "by": "month"}, "account default shows 1"),
+        ("snapshot-growth", {"forecast": 3, "since": "2026-11-03"}, "account default shows 3"),
+        ("snapshot-growth", {"forecast": 3, "by": "month"}, "account default shows 0"),
         ("snapshot-growth", {"forecast": 3, "region": "R9"}, "there are no periods to forecast from"),
         ("snapshot-growth", {"forecast": 0}, "--forecast 0: expected a number of periods from 1 to 1000"),
         ("snapshot-growth", {"forecast": 1001}, "--forecast 1001: expected"),
@@ -179,8 +217,8 @@ def test_a_forecast_goes_on_from_the_end_that_is_shown() -> None:
     ],
 )
 def test_what_a_forecast_refuses(name: str, options: Any, message: str) -> None:
-    """Under five observed periods, gaps and reconstruction not counted, there is no forecast, nor for other reports."""
-    land_all(Lake("lake"), history(1, 2, None, 3, 4, 5))
+    """Under five complete observed periods there is no forecast; gaps, the first day and the newest do not count."""
+    land_all(Lake("lake"), history(1, 2, None, 3, 4, 5, 6))
     with pytest.raises(ReportError, match=message) as caught:
         open_lake("lake").report_rows(name, **options)
     assert caught.value.exit_code == 2

@@ -312,15 +312,20 @@ def test_damage_inside_the_week_or_month_shown_is_refused() -> None:
         opened.report("snapshot-growth", as_of="2026-11-09T00:00Z")
 
 
-def test_coverage_needs_the_newest_capture_whatever_the_range() -> None:
-    """region-coverage tells of now, so damage to the newest capture refuses it in every range; so does export."""
+def test_coverage_needs_the_capture_at_the_end_of_the_range() -> None:
+    """Damage to the newest capture refuses each range that ends with it and none that ended before; so does export."""
     lake = Lake("lake")
     captures = land_all(lake, STATES)
     damage_cut(file_of("captures", captures[-1]))
-    for options in ({}, {"until": "2026-11-01"}, {"since": "2026-11-10"}):
+    for options in ({}, {"until": "2026-11-03"}, {"since": "2026-11-10"}):
         with pytest.raises(LakeError):
             open_lake("lake").report("region-coverage", **options)
+    assert open_lake("lake").report("region-coverage", until="2026-11-02")["of"].tolist() == [2]
     assert len(open_lake("lake").report("snapshot-growth", until="2026-11-02")) == 90
+    damage_cut(file_of("captures", captures[0]))
+    assert len(open_lake("lake").report("region-coverage", since="2026-11-02", until="2026-11-02"))
+    with pytest.raises(LakeError):
+        open_lake("lake").report("region-coverage", until="2026-11-01")
     with pytest.raises(LakeError, match="verify"):
         lake.newest("default")
 

@@ -42,8 +42,9 @@ GROWTH = [
     "growth_pct",
     "gib_closing",
     "gib_net",
-    "cost_month",
+    "cost_per_month",
     "basis",
+    "is_complete",
 ]
 COVERAGE = [
     "account",
@@ -64,7 +65,7 @@ STALE = [
     "created_at",
     "age_days",
     "size_gib",
-    "cost_month",
+    "cost_per_month",
     "regions",
     "source_instance_id",
     "copies",
@@ -83,7 +84,7 @@ def report(lake: str, name: str = "snapshot-growth", *columns: str, **options: A
 
 
 def test_growth_first_capture_reconstructs_what_came_before() -> None:
-    """At the first capture, snapshots created before the period are its opening, the others created."""
+    """At the first capture, snapshots created before the period are its opening, the others created; it is partial."""
     land_all(
         Lake("lake"),
         {
@@ -97,10 +98,10 @@ def test_growth_first_capture_reconstructs_what_came_before() -> None:
     table = OpenLake(Lake("lake"), (), 0.5).report_rows("snapshot-growth", since="2026-11-17")
     assert table.column_names == GROWTH
     assert [tuple(each.values()) for each in table.to_pylist()] == [
-        ("default", date(2026, 11, 17), None, 0, 0, 0, 0, 0, None, 0.0, 0.0, 0.0, "created_at"),
-        ("default", date(2026, 11, 18), None, 0, 1, 0, 1, 1, None, 10.0, 10.0, 5.0, "created_at"),
-        ("default", date(2026, 11, 19), None, 1, 0, 0, 1, 0, 0.0, 10.0, 0.0, 5.0, "created_at"),
-        ("default", date(2026, 11, 20), None, 1, 2, 0, 3, 2, 200.0, 15.0, 5.0, 7.5, "observed"),
+        ("default", date(2026, 11, 17), None, 0, 0, 0, 0, 0, None, 0.0, 0.0, 0.0, "created_at", True),
+        ("default", date(2026, 11, 18), None, 0, 1, 0, 1, 1, None, 10.0, 10.0, 5.0, "created_at", True),
+        ("default", date(2026, 11, 19), None, 1, 0, 0, 1, 0, 0.0, 10.0, 0.0, 5.0, "created_at", True),
+        ("default", date(2026, 11, 20), None, 1, 2, 0, 3, 2, None, 15.0, 5.0, 7.5, "partial", False),
     ]
 
 
@@ -110,9 +111,9 @@ def test_growth_counts_a_change_over_a_gap_when_it_is_next_seen() -> None:
         Lake("lake"),
         {"2026-11-02": rows("a", "b"), "2026-11-05": rows("b", "c", "d"), "2026-11-06": rows("c")},
     )
-    columns = ("period", "opening", "created", "deleted", "closing", "growth_pct", "cost_month", "basis")
+    columns = ("period", "opening", "created", "deleted", "closing", "growth_pct", "cost_per_month", "basis")
     assert report("lake", "snapshot-growth", *columns, since="2026-11-02") == [
-        (date(2026, 11, 2), 2, 0, 0, 2, 0.0, None, "observed"),
+        (date(2026, 11, 2), 2, 0, 0, 2, None, None, "partial"),
         (date(2026, 11, 3), 2, 0, 0, 2, 0.0, None, "gap"),
         (date(2026, 11, 4), 2, 0, 0, 2, 0.0, None, "gap"),
         (date(2026, 11, 5), 2, 2, 1, 3, 50.0, None, "observed"),
@@ -275,7 +276,7 @@ def test_growth_is_zero_for_an_account_without_snapshots() -> None:
 
 
 def test_coverage_counts_what_is_and_names_what_is_missing() -> None:
-    """Every type × region says how many of the type's images are there, and which are not."""
+    """Every type × region says how many of the type's images are there, and which are not; no snapshot is missing."""
     lake = Lake("lake")
     land(lake, at("2026-11-01"), [row("a", "R1", "base-os"), row("s", "R3")])
     land(
@@ -298,18 +299,23 @@ def test_coverage_counts_what_is_and_names_what_is_missing() -> None:
         ("default", "base-os", "R2", 1, 3, third, 2, ["Beta", "Zed"], second, False),
         ("default", "base-os", "R3", 0, 3, 0.0, None, None, None, True),
         ("default", "base-os", "R4", 0, 3, 0.0, 3, ["Beta", "Zed", "a"], None, False),
-        ("default", "snapshot", "R1", 0, 1, 0.0, 1, ["s"], None, False),
-        ("default", "snapshot", "R2", 1, 1, 100.0, 0, [], second, False),
+        ("default", "snapshot", "R1", 0, 1, 0.0, None, None, None, False),
+        ("default", "snapshot", "R2", 1, 1, 100.0, None, None, second, False),
         ("default", "snapshot", "R3", 0, 1, 0.0, None, None, first, True),
-        ("default", "snapshot", "R4", 0, 1, 0.0, 1, ["s"], None, False),
+        ("default", "snapshot", "R4", 0, 1, 0.0, None, None, None, False),
     ]
 
 
 def test_coverage_of_a_region_that_returns() -> None:
     """A region is retired while it has no image of any type, and not any more once it is back."""
+    base: Any = {"type": "base-os"}
     land_all(
         Lake("lake"),
-        {"2026-11-01": [row("a"), row("a", "R2")], "2026-11-02": rows("a"), "2026-11-03": [row("a"), row("b", "R2")]},
+        {
+            "2026-11-01": [row("a", **base), row("a", "R2", **base)],
+            "2026-11-02": [row("a", **base)],
+            "2026-11-03": [row("a", **base), row("b", "R2", **base)],
+        },
     )
     columns = ("region", "images", "missing_names", "is_retired")
     assert report("lake", "region-coverage", *columns, as_of="2026-11-02") == [
@@ -340,6 +346,47 @@ def test_coverage_shows_the_regions_observed_in_the_range() -> None:
         assert report("days", "region-coverage", "region", until=until) == [("OLD",), ("R1",)]
     assert report("days", "region-coverage", "region", until="2026-11-21") == [("R1",)]
     assert report("lake", "region-coverage", "region", since="2026-01-01", region="R0") == [("R0",)]
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_coverage_tells_of_the_end_of_the_range(is_folded: bool) -> None:
+    """`until` moves types, images, what is missing and what is retired; only `first_seen` looks back without limit."""
+    base: Any = {"type": "base-os"}
+    states = {
+        "2026-05-01": [row("a", **base)],
+        "2026-11-01": [row("a", **base), row("a", "R2", **base), row("s", "R3")],
+        "2026-11-02": [row("a", "R2", name="A", **base), row("b", "R4", **base)],
+        "2026-11-03": [row("c", "R5", "cloud-image")],
+    }
+    landed = land_all(Lake("lake"), states)
+    if is_folded:
+        fold(Lake("lake"), list(zip(landed, states.values(), strict=True)), at("2026-12-01"))
+    columns = ("type", "region", "images", "of", "missing_names", "first_seen", "is_retired")
+    may, first, second, _ = map(at, states)
+    assert report("lake", "region-coverage", *columns, until="2026-11-02") == [
+        ("base-os", "R1", 0, 2, None, may, True),
+        ("base-os", "R2", 1, 2, ["b"], first, False),
+        ("base-os", "R3", 0, 2, None, None, True),
+        ("base-os", "R4", 1, 2, ["A"], second, False),
+    ]
+    assert report("lake", "region-coverage", *columns, until="2026-11-02T00:00Z") == [
+        ("base-os", "R1", 1, 1, [], may, False),
+        ("base-os", "R2", 1, 1, [], first, False),
+        ("base-os", "R3", 0, 1, ["a"], None, False),
+        ("snapshot", "R1", 0, 1, None, None, False),
+        ("snapshot", "R2", 0, 1, None, None, False),
+        ("snapshot", "R3", 1, 1, None, first, False),
+    ]
+    since = {"since": "2026-11-01T12:00Z", "until": "2026-11-02"}
+    assert report("lake", "region-coverage", "region", **since) == [("R2",), ("R4",)]
+    assert report("lake", "region-coverage", "region", since="2026-10-01", until="2026-10-31") == []
+    assert report("lake", "region-coverage", until="2026-04-30") == []
+    assert report("lake", "region-coverage", "type", "region")[-1] == ("cloud-image", "R5")
+    matrix = open_lake("lake").report_rows("region-coverage", matrix=True, until="2026-11-01")
+    assert [tuple(each.values()) for each in matrix.to_pylist()] == [
+        ("default", "base-os", "a", "a", True, True, False),
+        ("default", "snapshot", "s", "s", False, False, True),
+    ]
 
 
 def test_coverage_of_several_accounts_and_of_one_type() -> None:
@@ -400,11 +447,11 @@ def test_stale_snapshots_are_the_old_ones_that_live() -> None:
     second = at("2026-08-02")
     assert [tuple(each.values()) for each in table.to_pylist()] == [
         ("default", "old", "Old", at("2026-08-01 13:00"), 110, 10.0, 5.0, ["R1", "R2"], "vm", 2, False),
-        ("default", "twin1", "twin1", second, 110, None, None, [], "vm2", 0, False),
+        ("default", "twin1", "twin1", second, 110, None, None, [], "vm2", 0, True),
         ("default", "twin2", "twin2", second, 110, None, None, ["R1"], "vm2", 0, True),
         ("default", "over", "over", at("2026-08-22 11:59"), 90, 0.0, 0.0, ["R1"], None, 0, None),
     ]
-    assert report("lake", "stale-snapshots", "image_id", "cost_month", region="R2") == [("old", None)]
+    assert report("lake", "stale-snapshots", "image_id", "cost_per_month", region="R2") == [("old", None)]
     assert report("lake", "stale-snapshots", "image_id", region="(none)") == [("twin1",)]
 
 
@@ -600,6 +647,7 @@ def python_growth(
                 # what the first capture reconstructs ends with its own period
                 opening, closing = level(period), level(next_period(period, by))
                 gib, gib_before = weight(closing), weight(opening)
+                is_partial = period == period_of(begun, by)
                 has_capture = any(period_of(moment, by) == period for moment, _, _ in captures)
                 is_before = period < period_of(begun, by)
                 net = len(closing) - len(opening)
@@ -613,11 +661,18 @@ def python_growth(
                         "deleted": went[period],
                         "closing": len(closing),
                         "net": net,
-                        "growth_pct": 100 * net / len(opening) if opening else None,
+                        "growth_pct": 100 * net / len(opening) if opening and not is_partial else None,
                         "gib_closing": gib,
                         "gib_net": None if gib is None or gib_before is None else round(gib - gib_before, 9),
-                        "cost_month": None if gib is None or price is None else gib * price,
-                        "basis": "created_at" if is_before else "observed" if has_capture else "gap",
+                        "cost_per_month": None if gib is None or price is None else gib * price,
+                        "basis": "created_at"
+                        if is_before
+                        else "partial"
+                        if is_partial
+                        else "observed"
+                        if has_capture
+                        else "gap",
+                        "is_complete": period < last,
                     }
                 )
     return sorted(found, key=lambda each: (each["account"], each["period"], each["region"] or ""))
@@ -647,7 +702,8 @@ def python_coverage(
             if begin <= moment and (end is None or moment < end)
             for each in state
         } | set(expected)
-        now = captures[-1][2]
+        captures = [each for each in captures if end is None or each[0] < end]
+        now = captures[-1][2] if captures else []
         for kind in sorted({each["type"] for each in now}):
             names = {each["image_id"]: each["name"] for each in now if each["type"] == kind}
             for place in sorted(observed - {None}):
@@ -657,6 +713,7 @@ def python_coverage(
                 ]
                 is_retired = bool(seen) and not any(each["region"] == place for each in now)
                 missing = sorted(name for id, name in names.items() if id not in here)
+                is_missing_told = not is_retired and kind != "snapshot"
                 found.append(
                     {
                         "account": account,
@@ -665,8 +722,8 @@ def python_coverage(
                         "images": len(here),
                         "of": len(names),
                         "coverage_pct": 100 * len(here) / len(names),
-                        "missing": None if is_retired else len(missing),
-                        "missing_names": None if is_retired else missing,
+                        "missing": len(missing) if is_missing_told else None,
+                        "missing_names": missing if is_missing_told else None,
                         "first_seen": min((moment for moment, each in seen if each == kind), default=None),
                         "is_retired": is_retired,
                     }
@@ -1135,17 +1192,17 @@ def test_a_terminal_sees_how_it_grows() -> None:
 
 
 def test_the_command_says_how_it_forecasts(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """The rows go to stdout, the method to stderr, and under five observed periods the code is 2."""
+    """The rows go to stdout, the method to stderr, and under five complete observed periods the code is 2."""
     land_all(Lake("data/lake"), {f"2026-11-0{day}": rows(*"abcdefgh"[:day]) for day in range(1, 9)})
     growth = ["report", "snapshot-growth", "--format", "csv", "--forecast", "2", "--since"]
-    assert cli.run([*growth, "2026-11-04"]) == 0
+    assert cli.run([*growth, "2026-11-03"]) == 0
     said = capsysbinary.readouterr()
     assert said.out.decode().splitlines()[-1].startswith("default,2026-11-10,,9,,,10,1,")
     assert said.err.startswith(b"forecast: Theil-Sen slope")
-    assert cli.run([*growth, "2026-11-05"]) == 2
+    assert cli.run([*growth, "2026-11-04"]) == 2
     said = capsysbinary.readouterr()
     assert said.out == b""
-    assert said.err.startswith(b"error: a forecast needs 5 observed periods, account default shows 4")
+    assert said.err.startswith(b"error: a forecast needs 5 complete observed periods, account default shows 4")
 
 
 def test_the_command_describes_a_report(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -3,91 +3,98 @@
 -- parameter account: this account alone
 -- parameter region: this region alone
 -- parameter type: this type alone
--- parameter since: regions observed from here on
--- parameter until: regions observed before this end
+-- parameter since: regions observed from here on; else in the 90 days up to the end
+-- parameter until: as it was at this end, nothing later is looked at; else at the account's newest capture
 -- column account: short name of the account
 -- column type: type of the images
 -- column region: region id
--- column images: images of the type in the region now
--- column of: images of the type now
+-- column images: images of the type in the region at the end of the range
+-- column of: images of the type at the end of the range
 -- column coverage_pct: images as percentage of those of the type
--- column missing: images of the type that the region lacks; null if it is retired
--- column missing_names: their names, sorted; null if the region is retired
+-- column missing: images of the type that the region lacks; null if it is retired, and for snapshots, which lie where their instance does
+-- column missing_names: their names, sorted; null where missing is
 -- column first_seen: first capture with an image of the type in the region; null before there is one
--- column is_retired: the region was seen with images and has none of any type now
+-- column is_retired: the region was seen with images and has none of any type at the end of the range
 with newest as (
     select
         account,
-        captured_at as newest_at,
         least(captured_at, coalesce(cast($until as timestamptz) - interval 1 microsecond, captured_at)) as range_end
     from lake_captures
     where is_newest
         and (cast($account as varchar) is null or account = $account)
 ),
 
-in_range as (
+-- the first capture of the range, null where it holds none, and the last one that is looked at
+ranges as (
     select
         c.account,
-        min(c.n) as first_n,
-        max(c.n) as last_n
+        min(
+            case
+                when c.captured_at >= coalesce(
+                    cast($since as timestamptz), date_trunc('day', w.range_end) - interval 89 day
+                ) then c.n
+            end
+        ) as first_n,
+        max(c.n) as end_n
     from lake_captures as c
     inner join newest as w
         on w.account = c.account
-    where c.captured_at >= coalesce(
-            cast($since as timestamptz), date_trunc('day', w.range_end) - interval 89 day
-        )
-        and (cast($until as timestamptz) is null or c.captured_at < cast($until as timestamptz))
+    where cast($until as timestamptz) is null or c.captured_at < cast($until as timestamptz)
     group by c.account
 ),
 
-observed as (
-    select distinct
-        r.account,
-        r.region
-    from lake_runs as r
-    inner join in_range as i
-        on i.account = r.account
-        and r.last_n >= i.first_n
-        and r.first_n <= i.last_n
-    where r.region is not null
-),
-
-regions as (
-    select account, region from observed
-    union
-    select w.account, e.region
-    from newest as w
-    cross join lake_expected_regions as e
-),
-
-seen as (
+runs as (
     select
         r.account,
         r.type,
+        r.image_id,
+        r.name,
         r.region,
-        min(c.captured_at) as first_seen
+        r.first_n,
+        coalesce(r.last_n >= i.first_n, false) as is_in_range,
+        r.last_n >= i.end_n as is_at_end
     from lake_runs as r
-    inner join lake_captures as c
-        on c.account = r.account
-        and c.n = r.first_n
-    where r.region is not null
-    group by r.account, r.type, r.region
+    inner join ranges as i
+        on i.account = r.account
+        and r.first_n <= i.end_n
+),
+
+places as (
+    select
+        account,
+        type,
+        region,
+        min(first_n) as first_n,
+        bool_or(is_in_range) as is_in_range,
+        bool_or(is_at_end) as is_at_end
+    from runs
+    where region is not null
+    group by account, type, region
 ),
 
 ever as (
-    select distinct account, region from seen
+    select
+        account,
+        region,
+        bool_or(is_in_range) as is_in_range,
+        not bool_or(is_at_end) as is_retired
+    from places
+    group by account, region
 ),
 
-now_images as (
-    select distinct
-        i.account,
-        i.type,
-        i.image_id,
-        i.name
-    from images as i
-    inner join newest as w
-        on w.account = i.account
-    where cast($type as varchar) is null or i.type = $type
+regions as (
+    select account, region from ever where is_in_range
+    union
+    select i.account, e.region
+    from ranges as i
+    cross join lake_expected_regions as e
+),
+
+end_images as (
+    select distinct account, type, image_id, name
+    from runs
+    where is_at_end
+        and (cast($type as varchar) is null or type = $type)
 ),
 
 types as (
@@ -95,16 +102,12 @@ types as (
         account,
         type,
         count(*) as of_type
-    from now_images
+    from end_images
     group by account, type
 ),
 
 here as (
-    select distinct account, type, image_id, region from images where region is not null
-),
-
-alive as (
-    select distinct account, region from here
+    select distinct account, type, image_id, region from runs where is_at_end and region is not null
 ),
 
 pairs as (
@@ -119,7 +122,7 @@ pairs as (
     from types as t
     inner join regions as r
         on r.account = t.account
-    inner join now_images as n
+    inner join end_images as n
         on n.account = t.account
         and n.type = t.type
     left join here as h
@@ -149,21 +152,24 @@ select
     cast(c.images as bigint) as images,
     cast(c.of_type as bigint) as "of",
     100.0 * cast(c.images as double) / cast(c.of_type as double) as coverage_pct,
-    case when a.region is null and e.region is not null then null
-        else cast(c.of_type - c.images as bigint) end as missing,
-    case when a.region is null and e.region is not null then null
-        else coalesce(c.missing_names, cast([] as varchar[])) end as missing_names,
-    s.first_seen,
-    a.region is null and e.region is not null as is_retired
+    case
+        when c.type <> 'snapshot' and not coalesce(e.is_retired, false) then cast(c.of_type - c.images as bigint)
+    end as missing,
+    case
+        when c.type <> 'snapshot' and not coalesce(e.is_retired, false)
+            then coalesce(c.missing_names, cast([] as varchar[]))
+    end as missing_names,
+    s.captured_at as first_seen,
+    coalesce(e.is_retired, false) as is_retired
 from counted as c
-left join alive as a
-    on a.account = c.account
-    and a.region = c.region
 left join ever as e
     on e.account = c.account
     and e.region = c.region
-left join seen as s
-    on s.account = c.account
-    and s.type = c.type
-    and s.region = c.region
+left join places as p
+    on p.account = c.account
+    and p.type = c.type
+    and p.region = c.region
+left join lake_captures as s
+    on s.account = p.account
+    and s.n = p.first_n
 order by c.account, c.type, c.region

@@ -16,11 +16,12 @@
 -- column deleted: snapshots that went in the period
 -- column closing: snapshots in the period's last capture
 -- column net: created less deleted
--- column growth_pct: net as percentage of opening; null at opening 0
+-- column growth_pct: net as percentage of opening; null at opening 0 and where basis is partial
 -- column gib_closing: GiB of the closing snapshots whose size is known; null if no size is
 -- column gib_net: change of gib_closing against the period before
--- column cost_month: gib_closing at the price of a GiB-month; null without a price
--- column basis: observed; gap, a period without a capture; created_at, before the first capture: a lower bound; forecast
+-- column cost_per_month: gib_closing at the price of a GiB-month; null without a price
+-- column basis: observed; gap, a period without a capture; partial, that of the first capture: what went before it is unknown; created_at, before it: a lower bound; forecast
+-- column is_complete: the period lies before that of the account's newest capture; false for a forecast
 -- GiB are summed as decimals, so that no order of the rows changes a sum
 with accounts as (
     select
@@ -83,17 +84,21 @@ joined as (
         and b.image_id = c.image_id
 ),
 
--- in the scope that a row of the report has
+-- in the scope that a row of the report has; where regions do not count, their runs are often the same, and are one
 scoped as (
     select
         account,
         case when $per_region or cast($region as varchar) is not null then coalesce(region, '(none)') end as region,
         image_id,
         size_gib,
-        created_at,
+        min(created_at) as created_at,
         first_n,
         last_n
     from joined
+    group by
+        account,
+        case when $per_region or cast($region as varchar) is not null then coalesce(region, '(none)') end,
+        image_id, size_gib, first_n, last_n
 ),
 
 sized_reach as (
@@ -137,7 +142,7 @@ presence_reach as (
         *,
         max(last_n) over (
             partition by account, region, image_id
-            order by first_n, last_n
+            order by first_n, last_n, size_gib
             rows between unbounded preceding and 1 preceding
         ) as reach
     from sizes
@@ -148,7 +153,7 @@ presence_islands as (
         *,
         sum(case when first_n <= reach + 1 then 0 else 1 end) over (
             partition by account, region, image_id
-            order by first_n, last_n
+            order by first_n, last_n, size_gib
             rows unbounded preceding
         ) as island
     from presence_reach
@@ -250,7 +255,8 @@ numbered_periods as (
         p.period,
         p.last_day,
         row_number() over (partition by a.account order by p.period desc) as age,
-        p.period < cast(date_trunc($by, a.first_at) as date) as is_before
+        cast(date_trunc($by, a.first_at) as date) as first_period,
+        cast(date_trunc($by, a.newest_at) as date) as newest_period
     from accounts as a
     inner join periods as p
         on p.period <= cast(date_trunc($by, a.newest_at) as date)
@@ -262,7 +268,13 @@ shown as (
     select
         p.account,
         p.period,
-        case when p.is_before then 'created_at' when c.period is null then 'gap' else 'observed' end as basis
+        case
+            when p.period < p.first_period then 'created_at'
+            when p.period = p.first_period then 'partial'
+            when c.period is null then 'gap'
+            else 'observed'
+        end as basis,
+        p.period < p.newest_period as is_complete
     from numbered_periods as p
     left join captured as c
         on c.account = p.account
@@ -281,12 +293,13 @@ levels as (
         coalesce(s.region, m.region) as region,
         coalesce(s.period, m.period) as period,
         s.basis,
+        s.is_complete,
         coalesce(m.created, 0) as created,
         coalesce(m.deleted, 0) as deleted,
         coalesce(m.sized, 0) as sized,
         coalesce(m.gib, 0) as gib
     from (
-        select s.account, o.region, s.period, s.basis
+        select s.account, o.region, s.period, s.basis, s.is_complete
         from shown as s
         inner join scopes as o
             on o.account = s.account
@@ -335,11 +348,15 @@ select
     cast(deleted as bigint) as deleted,
     cast(closing as bigint) as closing,
     cast(created - deleted as bigint) as net,
-    100.0 * cast(created - deleted as double) / cast(nullif(closing - created + deleted, 0) as double) as growth_pct,
+    case
+        when basis <> 'partial'
+            then 100.0 * cast(created - deleted as double) / cast(nullif(closing - created + deleted, 0) as double)
+    end as growth_pct,
     cast(gib_closing as double) as gib_closing,
     cast(gib_closing - case when step = 1 then cast(0 as decimal(38, 9)) else gib_before end as double) as gib_net,
-    cast(gib_closing as double) * cast($price as double) as cost_month,
-    basis
+    cast(gib_closing as double) * cast($price as double) as cost_per_month,
+    basis,
+    is_complete
 from steps
 where basis is not null
 order by account, period, region

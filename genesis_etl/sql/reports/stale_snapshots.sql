@@ -11,11 +11,11 @@
 -- column created_at: when the snapshot was made
 -- column age_days: whole days since then
 -- column size_gib: size in GiB; null if it is not known
--- column cost_month: size_gib at the price of a GiB-month; null without a price
+-- column cost_per_month: size_gib at the price of a GiB-month; null without a price
 -- column regions: its regions, sorted
 -- column source_instance_id: instance it was taken from
 -- column copies: living snapshots that are copies of this one
--- column is_newest_of_source: no living snapshot of its instance is newer; null without an instance
+-- column is_newest_of_source: no living snapshot of its instance is newer, so of several made at once all; null without an instance
 -- $older_than arrives in microseconds
 with rows_now as (
     select
@@ -53,14 +53,14 @@ copied as (
     group by account, source_snapshot_id
 ),
 
-ranked as (
+newest as (
     select
-        *,
-        row_number() over (
-            partition by account, source_instance_id
-            order by created_at desc, image_id desc
-        ) as place
+        account,
+        source_instance_id,
+        max(created_at) as created_at
     from living
+    where source_instance_id is not null
+    group by account, source_instance_id
 )
 
 select
@@ -70,12 +70,15 @@ select
     r.created_at,
     cast(r.age // 86400000000 as bigint) as age_days,
     r.size_gib,
-    r.size_gib * cast($price as double) as cost_month,
+    r.size_gib * cast($price as double) as cost_per_month,
     coalesce(r.regions, cast([] as varchar[])) as regions,
     r.source_instance_id,
     cast(coalesce(c.copies, 0) as bigint) as copies,
-    case when r.source_instance_id is not null then r.place = 1 end as is_newest_of_source
-from ranked as r
+    r.created_at = n.created_at as is_newest_of_source
+from living as r
+left join newest as n
+    on n.account = r.account
+    and n.source_instance_id = r.source_instance_id
 left join copied as c
     on c.account = r.account
     and c.source_snapshot_id = r.image_id
