@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from genesis_etl.export import export, live_rows
+from genesis_etl.pipeline import export, live_rows
 
 from genesis_etl.api import Client
 from genesis_etl.check import check

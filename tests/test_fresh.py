@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from genesis_etl.export import export
+from genesis_etl.pipeline import export
 
 from genesis_etl import cli
 from genesis_etl.errors import ExportFailed, SettingsError

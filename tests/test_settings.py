@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from genesis_etl.export import export
+from genesis_etl.pipeline import export
 from hypothesis import given
 from hypothesis import strategies as st
 

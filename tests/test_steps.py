@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 import pyarrow as pa
 import pytest
-from genesis_etl.export import land, normalise, read
+from genesis_etl.pipeline import land, normalise, read
 
 from genesis_etl.errors import BadPage
 from genesis_etl.sandbox import Sandbox

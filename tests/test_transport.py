@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from genesis_etl.export import export
+from genesis_etl.pipeline import export
 
 from genesis_etl import transport
 from genesis_etl.api import Client
