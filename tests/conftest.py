@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from genesis_etl.errors import ExportFailed
 from genesis_etl.export import export
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Account, Secret, Settings
+from tests.listening import Listener
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -42,6 +44,17 @@ def serve() -> Iterator[Callable[..., Sandbox]]:
             return stack.enter_context(Sandbox(**{"at": AT, "rate": 0, **options}))
 
         yield start
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Serve until the end of the test."""
+    with Listener() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 def settings_for(sandbox: Sandbox, lake: Path | str = "lake", **changes: Any) -> Settings:
