@@ -37,7 +37,9 @@ _PROXY_NAME = re.compile("_PROXY$")
 
 # `http://`, and what people write instead: one slash, backslashes, slashes escaped as JSON does, no scheme at all.
 _BEFORE: Final = r"(?<![\w+.:/\\-])((?!file:///)[a-z][a-z0-9+.-]+:[/\\]+|//)"
-_USERINFO = re.compile(_BEFORE + r"\S*@", re.IGNORECASE)
+_USERINFO = re.compile(_BEFORE + r"(\S*)@", re.IGNORECASE)
+_FEW_SLASHES = re.compile(r"^[a-z][a-z0-9+.-]+:[/\\]+", re.IGNORECASE)
+_SCHEME = re.compile("[a-z][a-z0-9+.-]*", re.IGNORECASE)
 _ENCODED_USERINFO = re.compile(r"(?<![\w+.%-])([a-z][a-z0-9+.-]+%3a(?:%2f)+)\S*(?:%40|@)", re.IGNORECASE)
 _CUT_USERINFO = re.compile(_BEFORE + r"[^\s@/…]*:(?!\d*(?:/\S*)?…)[^\s@…]*…", re.IGNORECASE)
 _ESCAPED_CHARACTER = re.compile(r"\\+(?:u00|x)([0-9a-f]{2})", re.IGNORECASE)
@@ -130,22 +132,29 @@ def keep_secret(text: str) -> None:
     _gate.keep(text)
 
 
-def keep_userinfo(url: str) -> None:
-    """Keep the password of what may be a URL (without one, its user): whole, and in the parts that parsers make of it.
+def keep_userinfo(text: str) -> None:
+    """Keep what stands before the `@` of every URL in a text, or of the text itself, which may be one without a scheme.
 
-    A password is not always where the URL says so: `http://me:pass/word@host` has the port `pass`, says urllib3.
+    It is kept whole and in the parts that parsers make of it, for a password is not always where the URL says so:
+    `http://me:pass/word@host` has the port `pass`, says urllib3. A user alone is kept where there is no password.
     """
-    userinfo, at, _ = url.strip().partition("://")[-1].rpartition("@") if "://" in url else url.strip().rpartition("@")
-    if not at:
-        return
-    user, colon, password = userinfo.partition(":")
-    secret = password if colon else user
-    for part in (secret, *re.split(r"[/?#@:]", secret)):
-        if not part.isdigit():
-            _gate.keep(part)
-            _gate.keep(unquote(part))
-    # What a proxy is sent, and may repeat.
-    _gate.keep(base64.b64encode(unquote(userinfo).encode("utf-8", "replace")).decode(), _LEAST_GUESSED)
+    scheme, slashes, rest = text.strip().partition("://")
+    if _SCHEME.fullmatch(scheme) and not rest.startswith("/"):
+        users = [rest.rpartition("@")[0]]
+    elif slashes:
+        users = [match[2] for match in _USERINFO.finditer(text)]
+    else:
+        user = _FEW_SLASHES.sub("", scheme).rpartition("@")[0]
+        users = [user] if ":" in user else []
+    for user in users:
+        _, colon, password = user.partition(":")
+        secret = password if colon else user
+        for part in (user, secret, *re.split("[/?#@]", user), *re.split("[/?#@:]", secret)):
+            if not part.isdigit():
+                _gate.keep(part)
+                _gate.keep(unquote(part))
+        # What a proxy is sent, and may repeat.
+        _gate.keep(base64.b64encode(unquote(user).encode("utf-8", "replace")).decode(), _LEAST_GUESSED)
 
 
 def keep_url(url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.commands import Ended, Run
+from tests.listening import Listener
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -88,6 +90,17 @@ def full_disk(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Serve until the end of the test."""
+    with Listener() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 def settings_for(sandbox: Sandbox, lake: Path | str = "lake", **changes: Any) -> Settings:

@@ -8,11 +8,11 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from genesis_etl.pipeline import export, live_rows
 
 from genesis_etl.api import Client
 from genesis_etl.check import check
 from genesis_etl.errors import ApiUnavailable, AuthError, BadPage, CollectionRefused
+from genesis_etl.pipeline import export, live_rows
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Settings
 from tests.conftest import listing, refused, settings_for, some_images, some_snapshots

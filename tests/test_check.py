@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,51 +19,12 @@ from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings, Thresholds
+from tests.commands import Run
 from tests.conftest import AT, files_of, listing, settings_for, some_snapshots
 from tests.histories import at, land, land_all, row, rows
-from tests.test_cli import Run, api, run
-
-__all__ = ["api", "run"]  # fixtures
+from tests.listening import Listener
 
 HOUR = timedelta(hours=1)
-
-
-class Listener(HTTPServer):
-    """A server that keeps what it was sent and answers as it is told."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}/a-secret-path?key=1"
-        self.status = 200
-        self.received: list[tuple[str, str, dict[str, str], bytes]] = []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Listener
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.received.append((self.command, self.path, dict(self.headers), body))
-        self.send_response(self.server.status)
-        if self.server.status == 302:
-            self.send_header("Location", self.server.url)
-        self.end_headers()
-
-    do_GET = do_POST = _answer
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    """Serve until the end of the test."""
-    with Listener() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def found(settings: Settings) -> dict[tuple[str, str | None], dict[str, Any]]:

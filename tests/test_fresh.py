@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from genesis_etl.pipeline import export
 
 from genesis_etl import cli
 from genesis_etl.errors import ExportFailed, SettingsError
 from genesis_etl.lake import Lake
+from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import files_of, listing, settings_for

@@ -10,21 +10,36 @@ import logging
 import pickle
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import click
 import pytest
 
+from genesis_etl import cli, process
+from genesis_etl import redact as gate
 from genesis_etl.api import Client
-from genesis_etl.errors import GenesisEtlError
+from genesis_etl.errors import (
+    ApiUnavailable,
+    BadValue,
+    CollectionRefused,
+    ExportFailed,
+    GenesisEtlError,
+    LakeError,
+    SettingsError,
+)
 from genesis_etl.pipeline import export, live_rows
 from genesis_etl.redact import keep_secret, redact
+from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import files_of, listing, refused, settings_for, some_images, told
+from tests.listening import Listener
 
 ODD = r"""tok\en"with'all&<>%/+=chars-0123456789"""
 
@@ -72,11 +87,203 @@ def test_an_echo_is_taken_out(echo: str, token: str) -> None:
         assert not shapes(redact(text[:cut] + "…"), token)
 
 
-def test_other_texts_stay_as_they_are() -> None:
-    """What is not the token is not touched."""
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "…",
+        "nothing here…",
+        "token-012345678",
+        "\\u0074",
+        "%74%6f…",
+        "me@example.com wrote to a@b",
+        "https://api.example.com:8080/v1?x=1#y",
+        "https://api.example.com/a/long/pa…",
+        "http://127.0.0.1:80…",
+        "file:///data/me@home/lake",
+        "data/me@home: 12:30 //",
+        "25 % of C:\\x & more",
+    ],
+)
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    """What is neither a secret nor a user in a URL is not touched."""
     keep_secret("token-0123456789")
-    for text in ("", "…", "nothing here…", "token-012345678", "\\u0074", "%74%6f…"):
-        assert redact(text) == text
+    assert redact(text) == text
+    assert str(LakeError(text, where=text, advice=text)) == (f"{text}: {text}; {text}" if text else "")
+
+
+PASSWORD = "Pa55-of-proxy"
+URLS = [
+    "http://me:{}@h:1",
+    "http://me:{}/x@h:1",
+    "http://me:x/{}@h:1",
+    "http://me:1/{}@h:1",
+    "http://me:{}#x@h:1",
+    "http://me:{}?x@h:1",
+    "http://me:x@{}@h:1",
+    "http://me:{}@h:99999",
+    "http://me:{}@[::1",
+    "http://me:{}@",
+    "http://{}@h",
+    "HTTP://me:{}@h",
+    "http:/me:{}@h",
+    "http:\\\\me:{}@h",
+    "http:\\/\\/me:{}@h",
+    "http%3A%2F%2Fme%3A{}%40h",
+    "socks5h://me:{}@h:1",
+    "s3://{}:secret@bucket/x",
+    "s3://KEY:{}@bucket",
+    "s3:/KEY:{}@bucket",
+    "postgresql+asyncpg://me:{}@h/db",
+    "//me:{}@h",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_user_in_a_url_is_taken_out(url: str) -> None:
+    """No part of what stands before the @ of a URL is shown, whether it parses or not, and though nobody told of it."""
+    text = f"Failed to parse ({url.format(PASSWORD)}): no"
+    assert PASSWORD not in redact(text)
+    assert not [part for part in ("me:", "KEY:", ":secret", "/x@", "x@***") if part in redact(text)]
+    assert redact(text).startswith("Failed to parse (")
+    assert redact(text).endswith(": no")
+    for error in (ApiUnavailable(text), LakeError("x", where=text), SettingsError("x", advice=text), BadValue(text)):
+        assert PASSWORD not in told(error)
+
+
+def test_a_url_that_was_cut_before_its_host_shows_no_password() -> None:
+    """Where a cut took the @ away, what may have been a password is not shown either."""
+    for cut in range(len("http://me:"), len(f"http://me:{PASSWORD}")):
+        assert redact(f"see http://me:{PASSWORD}@h"[: cut + 5] + "…") == "see http://***…"
+
+
+def test_an_error_is_clean_however_it_was_made() -> None:
+    """Fields that are set later, in a subclass, or that come through pickle, pass the gate too."""
+    keep_secret("token-0123456789")
+    error = CollectionRefused("x", status=404, exit_code=5)
+    error.seen = error.where = error.advice = "a token-0123456789"
+    failed = ExportFailed([], {"a": error, "b": error})
+    for each in (error, failed, pickle.loads(pickle.dumps(error)), pickle.loads(pickle.dumps(failed))):
+        assert "token-0123456789" not in told(each) + repr(vars(each))
+        assert "a ***" in str(each)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GENESISCLOUD_TOKEN", "of-a-token-1"),
+        ("DB_PASSWORD", "hunter2"),
+        ("db_password", "hunter-two"),
+        ("PGPASSWORD", "of-postgres"),
+        ("MYSQL_PWD", "of-mysql"),
+        ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+        ("AWS_SESSION_TOKEN", "IQoJb3JpZ2luX2VjE=="),
+        ("PREFECT_API_KEY", "pnu_0123456789"),
+        ("PREFECT_SERVER_API_AUTH_STRING", "admin:of-prefect"),
+        ("SMTP_PASS", "of-the-mail"),
+        ("DJANGO_SECRET", "of-django"),
+        ("MY_APIKEY", "'quoted-key'"),
+        ("PRIVATE_KEY", "-----BEGIN-----\nQUJDREVGR0hJSktM\n-----END-----"),
+        ("GENESIS_ETL_WEBHOOK", "https://hooks.example.com/services/T0/a-long-secret"),
+    ],
+)
+def test_the_environment_is_known(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in a variable whose name says that it is secret is shown by no error, whoever set it and when."""
+    redact("before")
+    monkeypatch.setenv(name, value)
+    for part in value.strip("'").split("\n"):
+        assert part not in str(LakeError(f"refused: {part}"))
+    if "://" in value:
+        assert str(LakeError("no answer to /services/T0/a-long-secret")) == "no answer to /***"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GENESIS_ETL_AUTH", "bearer"),
+        ("PWD", "/data/lake"),
+        ("OLDPWD", "/data/lake"),
+        ("SSH_AUTH_SOCK", "/data/lake"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/data/lake"),
+        ("SSL_KEY_FILE", "/data/lake"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+        ("KEYBOARD", "german"),
+        ("HTTPS_PROXY", "http://proxy.example.com:8080"),
+    ],
+)
+def test_a_variable_that_is_no_secret_may_be_shown(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder, a word or an address is not hidden for the name of its variable."""
+    monkeypatch.setenv(name, value)
+    assert redact(f"see {value}") == f"see {value}"
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("url", [*(url for url in URLS if "http" in url and url[-1] != "@"), "me:{}@127.0.0.1:1"])
+def test_the_password_of_a_proxy_is_shown_nowhere(
+    variable: str, url: str, monkeypatch: pytest.MonkeyPatch, listener: Listener, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Streams, rows, a traceback and the webhook are without it, whatever the libraries make of the proxy's URL."""
+    for name, value in {
+        variable: url.format(PASSWORD).replace("@h", "@127.0.0.1"),
+        "GENESISCLOUD_ENDPOINT": "https://api.example.invalid/v1",
+        "GENESISCLOUD_TOKEN": "token-0123456789",
+        "GENESIS_ETL_ATTEMPTS": "1",
+        "GENESIS_ETL_WEBHOOK": listener.url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert cli.run(["export", "--format", "json", "--debug"]) != 0
+    assert cli.run(["check", "--format", "json"]) == 1
+    said = "".join(capsys.readouterr()) + str(listener.received)
+    assert "Traceback" in said
+    assert len(listener.received) == 1
+    assert not shapes(said, PASSWORD)
+    assert "token-0123456789" not in said
+
+
+def test_stderr_lets_no_secret_through_whoever_writes_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A library's warning, a log, the traceback of a thread and a bug of ours are all told without it."""
+    monkeypatch.setenv("GENESISCLOUD_TOKEN", "token-0123456789")
+
+    def command(_: list[str]) -> int:
+        print("printed token-0123456789", file=sys.stderr)
+        click.echo("echoed token-0123456789", err=True)
+        logging.lastResort.handle(logging.makeLogRecord({"msg": "logged token-0123456789"}))  # type: ignore[union-attr]
+        thread = threading.Thread(target=int, args=("token-0123456789",))
+        monkeypatch.setattr(threading, "excepthook", lambda args: traceback.print_exception(args.exc_value))
+        thread.start()
+        thread.join()
+        raise RuntimeError("raised token-0123456789")
+
+    assert process.ended(command, ["--debug"]) == 1
+    said = capsys.readouterr().err
+    for word in ("printed ***", "echoed ***", "logged ***", "literal for int() with base 10: '***'", "raised ***"):
+        assert word in said
+    assert "token-0123456789" not in said
+
+
+def test_names_are_data(serve: Callable[..., Sandbox], capsys: pytest.CaptureFixture[str]) -> None:
+    """An image that is called like a URL with a user, or holds a secret's text, keeps its name in every table."""
+    name = "see http://me:word@h and token-0123456789"
+    keep_secret("token-0123456789")
+    export(settings_for(serve(collections=lambda which, at: some_images(1, name=name) if which == "images" else [])))
+    assert open_lake("lake").sql("select name from images")["name"].tolist() == [name] * 2
+    assert cli.run(["sql", "select distinct name from images", "--lake", "lake"]) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_a_secret_is_looked_for_in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a thousand secrets none is prepared for the search before something like it stands in a text."""
+    for number in range(1000):
+        keep_secret(f"token-{number:010}-{number:010}")
+    prepared: list[str] = []
+    real = gate._forms
+    monkeypatch.setattr(gate, "_forms", lambda character: prepared.append(character) or real(character))
+    assert redact("GET /images page 1: 25 % of it … & more") == "GET /images page 1: 25 % of it … & more"
+    assert prepared == []
+    assert redact("a token-0000000007-0000000007") == "a ***"
+    assert len(prepared) == len("token-0000000007-0000000007")
 
 
 @pytest.mark.parametrize("place", ["message", "code", "body", "html", "reason", "page", "id", "Location", "encoding"])

@@ -18,10 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from genesis_etl.pipeline import export
 
 from genesis_etl.api import notify
 from genesis_etl.errors import ApiUnavailable, GenesisEtlError, SettingsError
+from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Hook
 from tests.conftest import listing, settings_for, told

@@ -13,12 +13,12 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from genesis_etl.pipeline import export
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genesis_etl import cli, redact
 from genesis_etl.errors import SettingsError
+from genesis_etl.pipeline import export
 from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import DEFAULT_ENDPOINT, Account, Secret, Settings, s3_endpoint, variables

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from genesis_etl.pipeline import export
 
 from genesis_etl import transport
 from genesis_etl.api import Client
 from genesis_etl.errors import ApiUnavailable
+from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.conftest import listing, settings_for
 from tests.raw import BODY, addresses, answer, client_of, deaf, raw
