@@ -6,7 +6,7 @@ They are heeded before anything is imported, so this module imports next to noth
 - While a command runs, `Stopped` is raised in it, once, so that it ends in order. Not in the middle of an import,
   though: what an import of a library makes of an exception is not for us to say. A moment later it is tried again.
 - Where nothing lets go of the main thread within `_PATIENCE`, the process ends all the same.
-- Once the command has ended, its exit code stands, and the process ends at once.
+- Once the command has ended, its exit code stands: what comes then comes too late.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def stop_in_order() -> None:
         signal.signal(signum, _stop)
 
 
-def keep_code(code: int) -> None:
-    """Let signals end the process with the code of the command that has ended."""
+def ignore_signals() -> None:
+    """Let the exit code of a command that has ended stand, also while Python itself ends."""
     for signum in _SIGNALS:
-        signal.signal(signum, lambda *_: os._exit(code))
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def stopped() -> Stopped | None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbclient
 import nbformat
@@ -16,9 +17,11 @@ import pytest
 
 from genesis_etl import settings
 from genesis_etl.cli.commands import cli
+from genesis_etl.lake import Lake
 from genesis_etl.reports import find_report, open_lake, report_names
 from genesis_etl.sandbox import FAULTS
 from genesis_etl.table import CAPTURES, IMAGES
+from tests.histories import Row, at, land_all, row, rows
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -155,17 +158,77 @@ HEADLINES = {
 }
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def outputs_of(notebook: nbformat.NotebookNode, folder: Path) -> list[nbformat.NotebookNode]:
+    """Execute a notebook in this folder and return what its cells put out; an error of a cell raises."""
+    done = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    return [output for cell in done.cells for output in cell.get("outputs", [])]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_run_and_are_stored_without_outputs(path: Path) -> None:
     """A notebook runs from top to bottom on the sample, draws, tells what SQL tells, and is committed clean."""
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
-    done = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
-    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    outputs = outputs_of(notebook, path.parent)
     assert any("image/png" in output.get("data", {}) for output in outputs)
     told = " ".join(output.get("data", {}).get("text/plain", "") for output in outputs)
     for figure in HEADLINES[path.stem]:
         assert figure in told.split()
+
+
+def images(*ids: str, **fields: object) -> list[Row]:
+    """Return images of a type, each in two regions."""
+    return [row(id, region, **{"type": "cloud-image", **fields}) for id in ids for region in ("R1", "R2")]
+
+
+SNAPSHOT: dict[str, Any] = {"size_gib": 80.0, "created_at": at("2026-10-01")}
+# Lakes of every kind that a newcomer may have: account → the days of its captures, each with its rows.
+LAKES: dict[str, dict[str, dict[str, list[Row]]]] = {
+    "no-capture": {},
+    "one-capture": {"default": {"2026-11-20": images("i") + rows("a", "b", **SNAPSHOT)}},
+    "no-snapshots": {"default": {f"2026-11-{day}": images("i", "j") for day in (10, 18, 20)}},
+    "only-snapshots": {"default": {f"2026-11-{day}": rows("a", size_gib=None) for day in (10, 18, 20)}},
+    "empty-captures": {"default": {"2026-11-10": [], "2026-11-20": []}},
+    "two-accounts": {
+        "prod": {
+            f"2026-{month:02}-{day}": rows(*"abc"[: day % 3 + 1], **SNAPSHOT)
+            for month in (9, 10)
+            for day in (11, 19, 27)
+        },
+        "test": {"2026-11-19": images("i") + rows("a", "z"), "2026-11-20": images("i", "j")},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "lake"),
+    [
+        pytest.param(
+            path,
+            lake,
+            id=f"{path.stem}-{lake}",
+            marks=() if (path.stem, lake) == ("snapshot_growth", "two-accounts") else pytest.mark.slow,
+        )
+        for path in NOTEBOOKS
+        for lake in LAKES
+    ],
+)
+def test_notebooks_run_on_every_lake(path: Path, lake: str, tmp_path: Path) -> None:
+    """On a lake without captures, of one, without snapshots, of two accounts: each account is shown, or a sentence."""
+    for account, days in LAKES[lake].items():
+        land_all(Lake(str(tmp_path / "lake")), days, account)
+    notebook = nbformat.read(path, as_version=4)
+    (chosen,) = (cell for cell in notebook.cells if cell.source.startswith("LAKE = "))
+    chosen.source = f"LAKE = {str(tmp_path / 'lake')!r}"
+    outputs = outputs_of(notebook, tmp_path)
+    said = "".join(output.get("text", "") for output in outputs if output.get("name") == "stdout")
+    assert said.startswith(f"accounts: {', '.join(LAKES[lake]) or 'none, for '}")
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    shows_picture = any("image/png" in output.get("data", {}) for output in outputs)
+    assert shows_picture or lake in ("no-capture", "empty-captures") or path.stem != "snapshot_growth"
 
 
 if __name__ == "__main__":

@@ -116,13 +116,13 @@ def test_an_export_of_one_page_imports_no_database(api: Callable[..., Sandbox]) 
 
 @pytest.mark.parametrize("order", ["import genesis_etl.pipeline", "from genesis_etl import pipeline", ""])
 def test_a_name_means_one_thing(order: str) -> None:
-    """`genesis_etl.pipeline` is the function, whatever was imported before it; what there is not is an AttributeError."""
+    """`genesis_etl.export` is the function, whatever was imported before it; what there is not is an AttributeError."""
     code = f"""
 {order}
 import genesis_etl
 assert all(name in dir(genesis_etl) for name in genesis_etl.__all__)
 assert all(getattr(genesis_etl, name) is getattr(genesis_etl, name) for name in genesis_etl.__all__)
-assert callable(genesis_etl.pipeline) and genesis_etl.pipeline.__module__ == "genesis_etl.pipeline"
+assert callable(genesis_etl.export) and genesis_etl.export.__module__ == "genesis_etl.pipeline"
 assert not hasattr(genesis_etl, "nonsense")
 """
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONWARNINGS": "error"})

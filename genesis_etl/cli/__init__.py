@@ -21,7 +21,7 @@ def main() -> NoReturn:
     try:
         signals.stop_in_order()
         code = run(sys.argv[1:])
-        signals.keep_code(code)
+        signals.ignore_signals()
     except signals.Stopped as stop:  # between two lines of these; of one within a command `run` has told
         code = process.told(stop)
     sys.exit(code)
