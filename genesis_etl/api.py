@@ -310,8 +310,10 @@ class Client:
         late = time.monotonic() >= attempt.ends_at
         if attempt.is_reused and not attempt.has_heard and not late and _is_hangup(inner):
             return _Unheard()
-        proxy = self._session.proxy if attempt.is_at_proxy or self._session.is_socks else None
+        proxy = self._session.proxy if attempt.is_at_proxy else None
         hop = f"{proxy}: " if proxy else ""
+        if self._session.is_socks:  # which tells of no failure whose it is
+            hop = f"through {self._session.proxy}: "
         refused = _TUNNEL_REFUSED.match(str(inner)) if proxy else None
         if refused and int(refused[1]) == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return _login_wanted(where, refused[1], proxy)

@@ -201,10 +201,9 @@ def _begin_to_connect(sock: socket.socket, address: Any, options: Any) -> None:
 
 def _chosen(sock: socket.socket, host: str, port: int, address: Any) -> socket.socket:
     """Remember the address and return a connection of its own, for all that were tried are about to be closed."""
+    sock.settimeout(attempt.time_left())
     attempt.addresses.remember(host, port, address)
-    connection = _TimedSocket(fileno=sock.detach())
-    connection.settimeout(attempt.time_left())
-    return connection
+    return _TimedSocket(fileno=sock.detach())
 
 
 class _TimedHTTPConnection(HTTPConnection):

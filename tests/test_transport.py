@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,48 +17,13 @@ from genesis_etl.errors import ApiUnavailable
 from genesis_etl.export import export
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.conftest import listing, settings_for
-from tests.raw import BODY, addresses, answer, client_of, deaf, raw
-
-
-def next_request(connection: socket.socket) -> bytes:
-    """Read one more request of a connection that is kept."""
-    request = b""
-    while not request.endswith(b"\r\n\r\n"):
-        data = connection.recv(65536)
-        if not data:
-            raise ConnectionError
-        request += data
-    return request
+from tests.raw import BODY, Dying, addresses, answer, client_of, deaf, raw
 
 
 def reset(connection: socket.socket) -> None:
     """End a connection with RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
-
-
-class Dying:
-    """Answers the first request of each connection once so many are there, and ends each in some way at its second."""
-
-    def __init__(self, end: Callable[[socket.socket], Any], together: int = 1) -> None:
-        self.requests = 0
-        self._end = end
-        self._left = together
-        self._all_here = threading.Barrier(together)
-
-    def __call__(self, connection: socket.socket, _: bytes) -> None:
-        self.requests += 1
-        self._left -= 1
-        is_dying = self._left >= 0
-        if is_dying:
-            self._all_here.wait(10)
-        connection.sendall(answer())
-        while next_request(connection):
-            self.requests += 1
-            if is_dying:
-                self._end(connection)
-                return
-            connection.sendall(answer())
 
 
 def warm(client: Client, connections: int) -> None:
