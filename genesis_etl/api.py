@@ -54,6 +54,7 @@ _BEFORE: Final = "a page before could be read, try again later"
 _MISSING: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)  # of a page after the first
 _NEVER_RETRIED: Final = (501, 505)
 _TRANSIENT: Final = (408, 425)
+_CONNECTION = re.compile(r"^(?:<.* object at 0x[0-9a-f]+>|\w+Connection(?:Pool)?\(.*?\)): ")  # urllib3 names itself
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _AGE = re.compile(r"[0-9]+")
 _HIT = re.compile(r"\bhit\b", re.IGNORECASE)
@@ -411,7 +412,7 @@ class Client:
         if type(error) is BadStatusLine:  # its child is a connection that was closed, and says so
             return "what came is no answer in HTTP"
         text = getattr(error, "strerror", None) or str(error.args[-1] if error.args else error)
-        text = text.split("object at 0x")[-1].split(">: ", 1)[-1]
+        text = _CONNECTION.sub("", text)
         return shown(self._auth.redact(text) or type(error).__name__, 160)
 
 
