@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -129,6 +130,21 @@ def test_a_live_address_that_dies_is_left(monkeypatch: pytest.MonkeyPatch) -> No
         client.page("images", 1)
         client.page("images", 1)
     assert begun == {one.port: 2, two.port: 2}
+
+
+def test_a_resolver_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking up a host keeps to the deadline of the attempt, too."""
+    is_over = threading.Event()
+
+    def resolve(*_: Any, **__: Any) -> Any:
+        is_over.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with client_of(1, "api.test", "https", attempts=2, deadline=0.3) as client:
+        with pytest.raises(ApiUnavailable, match=r"attempt 2 of 2: no whole answer within 0\.3 s"):
+            client.page("images", 1)
+        is_over.set()
 
 
 def test_addresses_that_all_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
