@@ -55,6 +55,7 @@ _BEFORE: Final = "a page before could be read, try again later"
 _MISSING: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)  # of a page after the first
 _NEVER_RETRIED: Final = (501, 505)
 _TRANSIENT: Final = (408, 425)
+_CONNECTION = re.compile(r"^(?:<.* object at 0x[0-9a-f]+>|\w+Connection(?:Pool)?\(.*?\)): ")  # urllib3 names itself
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _AGE = re.compile(r"[0-9]+")
 _HIT = re.compile(r"\bhit\b", re.IGNORECASE)
@@ -301,8 +302,10 @@ class Client:
         late = time.monotonic() >= attempt.ends_at
         if attempt.is_reused and not attempt.has_heard and not late and _is_hangup(inner):
             return _Unheard()
-        proxy = self._session.proxy if attempt.is_at_proxy or self._session.is_socks else None
+        proxy = self._session.proxy if attempt.is_at_proxy else None
         hop = f"{proxy}: " if proxy else ""
+        if self._session.is_socks:  # which tells of no failure whose it is
+            hop = f"through {self._session.proxy}: "
         refused = _TUNNEL_REFUSED.match(str(inner)) if proxy else None
         if refused and int(refused[1]) == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return _login_wanted(where, refused[1], proxy)
@@ -400,7 +403,7 @@ class Client:
         if type(error) is BadStatusLine:  # its child is a connection that was closed, and says so
             return "what came is no answer in HTTP"
         text = getattr(error, "strerror", None) or str(error.args[-1] if error.args else error)
-        text = text.split("object at 0x")[-1].split(">: ", 1)[-1]
+        text = _CONNECTION.sub("", text)
         return shown(redact(text) or type(error).__name__, 160)
 
 

@@ -364,7 +364,8 @@ def refuse_clock(settings: Settings, client: Client) -> None:
     if settings.now is None and skew is not None and abs(skew) > TOLERANCE.total_seconds():
         raise SettingsError(
             f"the clock of this machine is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the API's",
-            advice="set it right, nothing was written",
+            # An old Date may also be that of a copy which does not say so; one ahead of ours cannot.
+            advice=f"set it right{'' if skew > 0 else ', or take the API out of a cache'}, nothing was written",
         )
 
 

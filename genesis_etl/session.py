@@ -101,7 +101,8 @@ def _proxy_of(url: str) -> tuple[str, Url] | None:
     text = select_proxy(url, proxies)
     if text is None:
         return None
-    key = next(key for key, value in proxies.items() if value == text)
+    scheme = urlsplit(url).scheme
+    key = scheme if proxies.get(scheme) == text else "all"
     variable = next(
         (name for name in (f"{key}_proxy", f"{key}_proxy".upper()) if os.environ.get(name) == text),
         f"the system's settings for {key}",

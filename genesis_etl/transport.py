@@ -20,6 +20,7 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -162,8 +163,7 @@ def timed_context() -> ssl.SSLContext:
 
 def _connected(host: str, port: int, options: Any) -> socket.socket:
     """Connect to the first address of a host that answers; OSError where none does."""
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    waiting = attempt.addresses.ordered(host, port, found)
+    waiting = attempt.addresses.ordered(host, port, _resolved(host.strip("[]"), port))
     failure = OSError(f"no address of {host}")
     next_at = 0.0
     with ExitStack() as stack:
@@ -190,6 +190,22 @@ def _connected(host: str, port: int, options: Any) -> socket.socket:
     raise failure
 
 
+def _resolved(host: str, port: int) -> list[Any]:
+    """Return the addresses of a host; the resolver knows no deadline, so its thread may be left behind."""
+    found: Future[list[Any]] = Future()
+
+    def ask() -> None:
+        try:
+            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    while not found.done():
+        wait([found], min(attempt.time_left(), _SLICE))
+    return found.result()
+
+
 def _begin_to_connect(sock: socket.socket, address: Any, options: Any) -> None:
     for option in options or ():
         sock.setsockopt(*option)
@@ -201,10 +217,9 @@ def _begin_to_connect(sock: socket.socket, address: Any, options: Any) -> None:
 
 def _chosen(sock: socket.socket, host: str, port: int, address: Any) -> socket.socket:
     """Remember the address and return a connection of its own, for all that were tried are about to be closed."""
+    sock.settimeout(attempt.time_left())
     attempt.addresses.remember(host, port, address)
-    connection = _TimedSocket(fileno=sock.detach())
-    connection.settimeout(attempt.time_left())
-    return connection
+    return _TimedSocket(fileno=sock.detach())
 
 
 class _TimedHTTPConnection(HTTPConnection):

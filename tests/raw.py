@@ -107,6 +107,41 @@ def raw(serve: Serve | bytes, host: str = "127.0.0.1", tls: ssl.SSLContext | Non
         server.close()
 
 
+def next_request(connection: socket.socket) -> bytes:
+    """Read one more request of a connection that is kept."""
+    request = b""
+    while not request.endswith(b"\r\n\r\n"):
+        data = connection.recv(65536)
+        if not data:
+            raise ConnectionError
+        request += data
+    return request
+
+
+class Dying:
+    """Answers the first request of each connection once so many are there, and ends each in some way at its second."""
+
+    def __init__(self, end: Callable[[socket.socket], Any], together: int = 1) -> None:
+        self.requests = 0
+        self._end = end
+        self._left = together
+        self._all_here = threading.Barrier(together)
+
+    def __call__(self, connection: socket.socket, _: bytes) -> None:
+        self.requests += 1
+        self._left -= 1
+        is_dying = self._left >= 0
+        if is_dying:
+            self._all_here.wait(10)
+        connection.sendall(answer())
+        while next_request(connection):
+            self.requests += 1
+            if is_dying:
+                self._end(connection)
+                return
+            connection.sendall(answer())
+
+
 def client_of(port: int, host: str = "127.0.0.1", scheme: str = "http", **changes: Any) -> Client:
     """Return a client of a raw server, with short waits."""
     account = Account("default", f"{scheme}://{host}:{port}/compute/v1", "GENESISCLOUD_TOKEN", Secret(TOKEN))

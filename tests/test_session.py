@@ -25,7 +25,7 @@ from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Hook
 from tests.conftest import listing, settings_for, told
-from tests.raw import TOKEN, Serve, addresses, answer, client_of, raw
+from tests.raw import TOKEN, Dying, Serve, addresses, answer, client_of, raw
 
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 SECRET = "pass-of-proxy"
@@ -104,12 +104,12 @@ def trusted(certificates: Path, monkeypatch: pytest.MonkeyPatch, at_home: None) 
 
 def pump(source: socket.socket, target: socket.socket, through: list[bytes]) -> None:
     """Carry bytes from one connection to another until it ends, and write them down."""
-    try:
+    with suppress(OSError):
         while data := source.recv(65536):
             through.append(data)
             target.sendall(data)
-    except OSError:
-        pass
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
 
 
 def tunnel(port: int, through: list[bytes]) -> Serve:
@@ -263,6 +263,22 @@ def test_tls_that_is_cut_is_tried_again(tls: ssl.SSLContext) -> None:
 
 
 @pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("is_behind_proxy", [False, True])
+def test_a_kept_tls_connection_that_dies_costs_no_attempt(
+    is_behind_proxy: bool, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kept connection with TLS, or a kept way through a proxy, that ends without a byte costs no attempt either."""
+    dying = Dying(lambda connection: connection.shutdown(socket.SHUT_RDWR))
+    with raw(dying, tls=tls) as server, raw(tunnel(server.port, [])) as proxy:
+        if is_behind_proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{proxy.port}")
+        with client_of(server.port, "api.test", "https", attempts=1) as client:
+            assert [client.page("images", 1).total_count for _ in range(2)] == [3, 3]
+            assert (client.requests, client.retries) == (3, 1)
+        assert len(proxy.received) == 2 * is_behind_proxy
+
+
+@pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("drip", [b"", b"\x16\x03\x03\x40\x00"])
 def test_a_handshake_keeps_to_the_deadline(drip: bytes) -> None:
     """A server that takes a connection and never finishes TLS costs one deadline."""
@@ -308,6 +324,17 @@ def test_a_proxy_is_used_and_sees_no_token(
         assert b"Proxy-Authorization: Basic " in proxy.received[0]
         assert TOKEN.encode() not in b"".join([*proxy.received, *through])
         assert TOKEN.encode() in server.received[0]
+
+
+def test_the_variable_that_counts_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several variables with the same proxy, the one is named that was read."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "ftp://h:1")
+    with pytest.raises(SettingsError, match="the proxy in HTTPS_PROXY has"):
+        client_of(443, "api.test", "https")
+    monkeypatch.setenv("https_proxy", "ftp://h:2")
+    with pytest.raises(SettingsError, match="the proxy in https_proxy has"):
+        client_of(443, "api.test", "https")
 
 
 @pytest.mark.usefixtures("trusted")

@@ -18,48 +18,13 @@ from genesis_etl.errors import ApiUnavailable
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.conftest import listing, settings_for
-from tests.raw import BODY, addresses, answer, client_of, deaf, raw
-
-
-def next_request(connection: socket.socket) -> bytes:
-    """Read one more request of a connection that is kept."""
-    request = b""
-    while not request.endswith(b"\r\n\r\n"):
-        data = connection.recv(65536)
-        if not data:
-            raise ConnectionError
-        request += data
-    return request
+from tests.raw import BODY, Dying, addresses, answer, client_of, deaf, raw
 
 
 def reset(connection: socket.socket) -> None:
     """End a connection with RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
-
-
-class Dying:
-    """Answers the first request of each connection once so many are there, and ends each in some way at its second."""
-
-    def __init__(self, end: Callable[[socket.socket], Any], together: int = 1) -> None:
-        self.requests = 0
-        self._end = end
-        self._left = together
-        self._all_here = threading.Barrier(together)
-
-    def __call__(self, connection: socket.socket, _: bytes) -> None:
-        self.requests += 1
-        self._left -= 1
-        is_dying = self._left >= 0
-        if is_dying:
-            self._all_here.wait(10)
-        connection.sendall(answer())
-        while next_request(connection):
-            self.requests += 1
-            if is_dying:
-                self._end(connection)
-                return
-            connection.sendall(answer())
 
 
 def warm(client: Client, connections: int) -> None:
@@ -165,6 +130,21 @@ def test_a_live_address_that_dies_is_left(monkeypatch: pytest.MonkeyPatch) -> No
         client.page("images", 1)
         client.page("images", 1)
     assert begun == {one.port: 2, two.port: 2}
+
+
+def test_a_resolver_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking up a host keeps to the deadline of the attempt, too."""
+    is_over = threading.Event()
+
+    def resolve(*_: Any, **__: Any) -> Any:
+        is_over.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with client_of(1, "api.test", "https", attempts=2, deadline=0.3) as client:
+        with pytest.raises(ApiUnavailable, match=r"attempt 2 of 2: no whole answer within 0\.3 s"):
+            client.page("images", 1)
+        is_over.set()
 
 
 def test_addresses_that_all_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
