@@ -79,26 +79,34 @@ def draw(seed: int) -> dict[str, Life]:
     # What is wrong only where there is much of it is wrong at many captures of few images, or few of many.
     is_long = random.random() < 0.5
     shape = (
-        (random.randint(25, 60), random.randint(1, 4)) if is_long else (random.randint(3, 8), random.randint(40, 90))
+        (random.randint(25, 60), random.randint(1, 4)) if is_long else (random.randint(4, 9), random.randint(40, 80))
     )
-    return {**lives, "long" if is_long else "wide": draw_life(random, *shape)}
+    return {**lives, "long" if is_long else "wide": draw_life(random, *shape, is_steady=True)}
 
 
-def draw_life(random: Random, captures: int, images: int) -> Life:
-    """Draw one account of so many captures and at most so many images."""
+def draw_life(random: Random, captures: int, images: int, *, is_steady: bool = False) -> Life:
+    """Draw one account of so many captures and at most so many images.
+
+    Those of a steady one are snapshots of several regions that hardly change, but go and come back all the time.
+    """
     moments = _moments(random, captures)
     births = [moments[0] - 400 * DAY, moments[0] - 3 * DAY, moments[0] - HOUR, moments[0], moments[0] + DAY]
     births += [random.choice(moments), datetime.combine(moments[0].date(), datetime.min.time(), moments[0].tzinfo)]
     pool = [_image(random, f"i{n}", births) for n in range(images)]
     living = {image.id for image in pool if random.random() < 0.7}
-    churn = random.choice((0.0, 0.03, 0.15, 0.4))
-    calm = random.choice((0.2, 0.6, 0.9))
+    churn = random.choice((0.0, 0.03) if is_steady else (0.0, 0.03, 0.15, 0.4))
+    calm = 0.3 if is_steady else random.choice((0.2, 0.6, 0.9))
+    if is_steady:
+        living = {image.id for image in pool}
+        for image in pool:
+            image.fields["type"], image.regions = "snapshot", set(random.sample(REGIONS, random.choice((2, 3, 3, 4))))
+            _write(image)
     states = []
     for _ in moments:
         for image in pool:
             if random.random() < churn:
                 _change(random, image, births)
-        for image in random.sample(pool, min(len(pool), random.choice((0, 0, 1, 2)))):
+        for image in random.sample(pool, 0 if is_steady else min(len(pool), random.choice((0, 0, 1, 2)))):
             living ^= {image.id}
         there = [image for image in pool if image.id in living]
         if random.random() > calm:
