@@ -51,7 +51,7 @@ levels as (
             where created_at < captured_at - to_seconds(cast($old_seconds as bigint))
         ) as old,
         min(created_at) as oldest_at,
-        arg_min(name, created_at) as oldest_name
+        arg_min(name, row(created_at, image_id)) as oldest_name
     from snapshots
     group by account
 ),

@@ -1,0 +1,460 @@
+"""What every report and table has to say, counted capture by capture in plain Python.
+
+Written from what the reports promise and not from their SQL, so that neither can repeat a mistake of the other. A
+history maps each account to its captures in their order, (`captured_at`, `capture_id`); the options are those of the
+reports, times as a user writes them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+Row = dict[str, Any]
+Images = dict[str, Row]
+
+DAY = timedelta(days=1)
+MOMENT = timedelta(microseconds=1)
+SHOWN = {"day": 90, "week": 13, "month": 12}
+OTHERS = [
+    *("created_at", "extra", "family", "os_type", "slug", "source_instance_id", "source_snapshot_id", "type"),
+    *("updated_at", "versions"),
+]
+
+
+class Taken(NamedTuple):
+    """A capture: when it began, its id, its rows of image × region, and what it took."""
+
+    at: datetime
+    id: str
+    rows: list[Row]
+    finished_at: datetime
+    requests: int
+    retries: int
+    passes: int
+
+
+History = dict[str, list[Taken]]
+
+
+# --- times, as the options give them
+
+
+def midnight(day: date) -> datetime:
+    """Return the first instant of a day."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def beginning(text: str | None) -> datetime | None:
+    """Read --since: a day from its first instant on."""
+    return None if text is None else datetime.fromisoformat(text if "T" in text else f"{text}T00:00Z")
+
+
+def end_of(text: str | None) -> datetime | None:
+    """Read --until: before an instant, or before the end of a day."""
+    return None if text is None else datetime.fromisoformat(text) if "T" in text else beginning(text) + DAY  # type: ignore[operator]
+
+
+def latest(text: str | None) -> datetime | None:
+    """Read --as-of: up to an instant, or to the last of a day."""
+    return None if text is None else datetime.fromisoformat(text) if "T" in text else end_of(text) - MOMENT  # type: ignore[operator]
+
+
+def period_of(moment: datetime | date, by: str) -> date:
+    """Return the first day of the period an instant or day lies in; weeks begin on Monday."""
+    day = moment.date() if isinstance(moment, datetime) else moment
+    return {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[by]
+
+
+def next_period(period: date, by: str) -> date:
+    """Return the first day of the period after."""
+    return period_of(period + timedelta(days={"day": 1, "week": 7, "month": 31}[by]), by)
+
+
+def periods(last: date, by: str, since: str | None, until: str | None) -> list[date]:
+    """Return the periods shown: those that overlap the range, without its begin so many before its end."""
+    begin, end = beginning(since), end_of(until)
+    if end is not None:
+        last = min(last, period_of(end - MOMENT, by))
+    found: list[date] = []
+    period = last
+    while (len(found) < SHOWN[by]) if begin is None else (midnight(next_period(period, by)) > begin):
+        found.append(period)
+        period = period_of(period - DAY, by)
+    return found[::-1]
+
+
+def accounts(history: History, account: str | None, as_of: str | None) -> Iterator[tuple[str, list[Taken]]]:
+    """Yield the accounts asked for that have a capture by then, with their captures up to it."""
+    end = latest(as_of)
+    for name, every in sorted(history.items()):
+        captures = [each for each in every if end is None or each.at <= end]
+        if captures and account in (None, name):
+            yield name, captures
+
+
+def images_of(rows: list[Row], type: str | None = None) -> dict[str, tuple[Row, set[str]]]:
+    """Return the images of a capture (of one type), each with its regions; but for these all its rows are the same."""
+    found: dict[str, tuple[Row, set[str]]] = {}
+    for row in rows:
+        if type in (None, row["type"]):
+            found.setdefault(row["image_id"], (row, set()))[1].update({row["region"]} - {None})
+    return found
+
+
+# --- snapshot-growth
+
+
+def growth(
+    history: History,
+    *,
+    account: str | None = None,
+    region: str | None = None,
+    per_region: bool = False,
+    type: str = "snapshot",
+    since: str | None = None,
+    until: str | None = None,
+    by: str = "day",
+    as_of: str | None = None,
+    price: float | None = None,
+) -> list[Row]:
+    """Count presences: what a capture holds and the one before does not came, what it does not and that did went."""
+    found: list[Row] = []
+    for name, captures in accounts(history, account, as_of):
+        scopes: dict[str | None, list[Images]] = defaultdict(lambda: [{} for _ in captures])  # noqa: B023
+        if region is None and not per_region:
+            scopes[None] = [{} for _ in captures]
+        for index, capture in enumerate(captures):
+            for row in capture.rows:
+                place = row["region"] or "(none)"
+                if row["type"] == type and region in (None, place):
+                    scopes[place if per_region or region else None][index][row["image_id"]] = row
+        shown = periods(period_of(captures[-1].at, by), by, since, until)
+        for place, states in scopes.items():
+            found += [{"account": name, "region": place, **row} for row in _levels(captures, states, shown, by, price)]
+    return sorted(found, key=lambda row: (row["account"], row["period"], row["region"] or ""))
+
+
+def _levels(
+    captures: list[Taken], states: list[Images], shown: list[date], by: str, price: float | None
+) -> Iterator[Row]:
+    """Yield the periods of one account and region."""
+    times = [capture.at for capture in captures]
+    came = Counter(period_of(min(times[0], row["created_at"]), by) for row in states[0].values())
+    went: Counter[date] = Counter()
+    for (before, _), (state, moment) in itertools.pairwise(zip(states, times, strict=True)):
+        came[period_of(moment, by)] += len(state.keys() - before.keys())
+        went[period_of(moment, by)] += len(before.keys() - state.keys())
+    weights: dict[int, Decimal | None] = {}
+
+    def level(day: date) -> tuple[int, Decimal | None]:
+        """Return the number and GiB of what there was just before a day began."""
+        index = bisect_left(times, midnight(day)) - 1
+        if index < 0:
+            born = [row for row in states[0].values() if row["created_at"] < midnight(day)]
+            return len(born), gib_of(born)
+        if index not in weights:
+            weights[index] = gib_of(list(states[index].values()))
+        return len(states[index]), weights[index]
+
+    begun, newest = period_of(times[0], by), period_of(times[-1], by)
+    captured = {period_of(moment, by) for moment in times}
+    for period in shown:
+        (opening, gib_before), (closing, gib) = level(period), level(next_period(period, by))
+        is_partial = period == begun
+        seen = "partial" if is_partial else "observed" if period in captured else "gap"
+        net = closing - opening
+        yield {
+            "period": period,
+            "opening": opening,
+            "created": came[period],
+            "deleted": went[period],
+            "closing": closing,
+            "net": net,
+            "growth_pct": 100 * net / opening if opening and not is_partial else None,
+            "gib_closing": None if gib is None else float(gib),
+            "gib_net": None if gib is None or gib_before is None else float(gib - gib_before),
+            "cost_per_month": None if gib is None or price is None else float(gib) * price,
+            "basis": "created_at" if period < begun else seen,
+            "is_complete": period < newest,
+        }
+
+
+def gib_of(rows: list[Row]) -> Decimal | None:
+    """Return the GiB of images whose size is known; none if no size is, 0 without images."""
+    sizes = [Decimal(str(row["size_gib"])) for row in rows if row["size_gib"] is not None]
+    return None if rows and not sizes else sum(sizes, Decimal(0))
+
+
+# --- region-coverage
+
+
+def coverage(
+    history: History,
+    *,
+    expected: tuple[str, ...] = (),
+    account: str | None = None,
+    region: str | None = None,
+    type: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    as_of: str | None = None,
+) -> list[Row]:
+    """Look for every image of the last capture of the range in every region that the range has seen."""
+    found: list[Row] = []
+    end = end_of(until)
+    for name, every in accounts(history, account, as_of):
+        captures = [each for each in every if end is None or each.at < end]
+        if not captures:
+            continue
+        last = every[-1].at if end is None else min(every[-1].at, end - MOMENT)
+        begin = beginning(since) or midnight(last.date() - timedelta(days=89))
+        regions = {row["region"] for each in captures if each.at >= begin for row in each.rows} | set(expected)
+        first_seen: dict[tuple[str, str], datetime] = {}
+        for capture in captures:
+            for row in capture.rows:
+                first_seen.setdefault((row["type"], row["region"]), capture.at)
+        ever = {place for _, place in first_seen}
+        now = captures[-1].rows
+        alive = {row["region"] for row in now}
+        for kind in sorted({row["type"] for row in now} if type is None else {type}):
+            images = images_of(now, kind)
+            for place in sorted(regions - {None}):
+                if not images or region not in (None, place):
+                    continue
+                lacking = sorted(row["name"] for row, places in images.values() if place not in places)
+                is_retired = place in ever - alive
+                is_told = kind != "snapshot" and not is_retired
+                found.append(
+                    {
+                        "account": name,
+                        "type": kind,
+                        "region": place,
+                        "images": len(images) - len(lacking),
+                        "of": len(images),
+                        "coverage_pct": 100 * (len(images) - len(lacking)) / len(images),
+                        "missing": len(lacking) if is_told else None,
+                        "missing_names": lacking if is_told else None,
+                        "first_seen": first_seen.get((kind, place)),
+                        "is_retired": is_retired,
+                    }
+                )
+    return found
+
+
+def matrix(history: History, **options: Any) -> list[Row]:
+    """Tell for every image and every region that coverage names whether it is there."""
+    regions = sorted({row["region"] for row in coverage(history, **options)})
+    end = end_of(options.get("until"))
+    found: list[Row] = []
+    for name, every in accounts(history, options.get("account"), options.get("as_of")):
+        for capture in [each for each in every if end is None or each.at < end][-1:]:
+            for id, (row, places) in images_of(capture.rows, options.get("type")).items():
+                cells = {place: place in places for place in regions}
+                found.append({"account": name, "type": row["type"], "image_id": id, "name": row["name"], **cells})
+    return sorted(found, key=lambda row: (row["account"], row["type"], row["name"], row["image_id"]))
+
+
+# --- changes
+
+
+def changes(
+    history: History,
+    *,
+    account: str | None = None,
+    region: str | None = None,
+    type: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    as_of: str | None = None,
+) -> list[Row]:
+    """Compare every capture of the range with the one before it, image by image."""
+    found: list[Row] = []
+    begin, end = beginning(since), end_of(until)
+    for name, captures in accounts(history, account, as_of):
+        newest = captures[-1].at
+        for before, capture in itertools.pairwise(captures):
+            if begin is not None:
+                is_shown = capture.at >= begin
+            elif end is not None and end <= newest:
+                is_shown = capture.at >= end - DAY
+            else:
+                is_shown = capture.at > newest - DAY
+            if not is_shown or (end is not None and capture.at >= end):
+                continue
+            rows = differences(before.rows, capture.rows)
+            rows.sort(key=lambda row: (row["change"], row["name"], row["image_id"], row["region"] or ""))
+            for row in rows:
+                places = row.pop("places")
+                places = {row["region"]} if row["region"] else places
+                if region in (None, *places) and type in (None, row["type"]):
+                    found.append({"account": name, "captured_at": capture.at, "previous_captured_at": before.at, **row})
+    return found
+
+
+def differences(earlier: list[Row], later: list[Row]) -> list[Row]:
+    """Compare two captures; `places` are the regions that an image is or was in."""
+    old, new = images_of(earlier), images_of(later)
+    found: list[tuple[Any, ...]] = []
+    for id in old.keys() | new.keys():
+        if id not in old:
+            found.append(("appeared", id, None, None, listed(new[id][1])))
+            continue
+        if id not in new:
+            found.append(("disappeared", id, None, listed(old[id][1]), None))
+            continue
+        (was, were), (now, are) = old[id], new[id]
+        if was is now and were == are:
+            continue
+        start = len(found)
+        found += [("region_added", id, place, None, place) for place in are - were]
+        found += [("region_removed", id, place, place, None) for place in were - are]
+        if was["name"] != now["name"]:
+            found.append(("renamed", id, None, was["name"], now["name"]))
+        if was["size_gib"] != now["size_gib"]:
+            found.append(("resized", id, None, gib(was["size_gib"]), gib(now["size_gib"])))
+        if was["status"] != now["status"]:
+            found.append(("status_changed", id, None, was["status"], now["status"]))
+        fields = [field for field in OTHERS if was[field] != now[field]]
+        # An update that only dates another change is none of its own.
+        if fields and (fields != ["updated_at"] or len(found) == start):
+            found.append(("updated", id, None, None, ", ".join(fields)))
+    rows = []
+    for change, id, place, before, after in found:
+        image = (new.get(id) or old[id])[0]
+        places = set().union(*(side[id][1] or {"(none)"} for side in (old, new) if id in side))
+        row = {"change": change, "image_id": id, "name": image["name"], "type": image["type"]}
+        rows.append({**row, "region": place, "before": before, "after": after, "places": places})
+    return rows
+
+
+def listed(regions: set[str]) -> str:
+    """Write the regions of an image."""
+    return ", ".join(sorted(regions)) or "(none)"
+
+
+def gib(size: float | None) -> str | None:
+    """Write a size."""
+    return None if size is None else f"{size:.9f}".rstrip("0").rstrip(".")
+
+
+# --- stale-snapshots, capture-health
+
+
+def stale(
+    history: History,
+    *,
+    older_than: timedelta,
+    account: str | None = None,
+    region: str | None = None,
+    as_of: str | None = None,
+    price: float | None = None,
+) -> list[Row]:
+    """Look at the age of every snapshot of the newest capture."""
+    found: list[Row] = []
+    for name, captures in accounts(history, account, as_of):
+        now = latest(as_of) or captures[-1].at
+        living = images_of(captures[-1].rows, "snapshot")
+        copies = Counter(row["source_snapshot_id"] for row, _ in living.values())
+        newest: dict[str, datetime] = {}
+        for row, _ in living.values():
+            source = row["source_instance_id"]
+            newest[source] = max(newest.get(source, row["created_at"]), row["created_at"])
+        for id, (row, places) in living.items():
+            age = now - row["created_at"]
+            if age <= older_than or region not in (None, *(places or {"(none)"})):
+                continue
+            source, size = row["source_instance_id"], row["size_gib"]
+            found.append(
+                {
+                    "account": name,
+                    "image_id": id,
+                    "name": row["name"],
+                    "created_at": row["created_at"],
+                    "age_days": age // DAY,
+                    "size_gib": size,
+                    "cost_per_month": None if size is None or price is None else size * price,
+                    "regions": sorted(places),
+                    "source_instance_id": source,
+                    "copies": copies[id],
+                    "is_newest_of_source": None if source is None else row["created_at"] == newest[source],
+                }
+            )
+    return sorted(found, key=lambda row: (row["account"], row["created_at"], row["image_id"]))
+
+
+def health(
+    history: History,
+    *,
+    account: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    as_of: str | None = None,
+) -> list[Row]:
+    """Sum up the captures of every day of the range, and look for the longest gap that touches it."""
+    found: list[Row] = []
+    for name, captures in accounts(history, account, as_of):
+        end = end_of(until)
+        last = captures[-1].at.date() if end is None else (end - MOMENT).date()
+        gaps = [(one.at, other.at) for one, other in itertools.pairwise(captures)]
+        days: dict[date, list[Taken]] = defaultdict(list)
+        for capture in captures:
+            days[capture.at.date()].append(capture)
+        for day in periods(last, "day", since, until):
+            own = days[day]
+            longest = max((b - a for a, b in gaps if a.date() <= day <= b.date()), default=None)
+            took = sum(((each.finished_at - each.at) for each in own), timedelta())
+            found.append(
+                {
+                    "account": name,
+                    "day": day,
+                    "captures": len(own),
+                    "longest_gap": None if longest is None else longest.total_seconds(),
+                    "requests": sum(each.requests for each in own),
+                    "retries": sum(each.retries for each in own),
+                    "passes": sum(each.passes for each in own),
+                    "seconds": took.total_seconds(),
+                    "rows": sum(len(each.rows) for each in own),
+                }
+            )
+    return found
+
+
+# --- the tables
+
+
+def images(history: History) -> list[Row]:
+    """Return the rows of each account's newest capture."""
+    return image_regions({name: captures[-1:] for name, captures in history.items()})
+
+
+def image_regions(history: History) -> list[Row]:
+    """Return the rows of every capture."""
+    return [
+        {"account": name, "capture_id": capture.id, "captured_at": capture.at, **row}
+        for name, captures in history.items()
+        for capture in captures
+        for row in capture.rows
+    ]
+
+
+def image_history(history: History) -> list[Row]:
+    """Return every unbroken run of captures that hold the same row; null is null, `[]` is not."""
+    found: list[Row] = []
+    for name, captures in history.items():
+        keys: dict[int, str] = {}
+        going: dict[str, Row] = {}
+        for capture in captures:
+            before, going = going, {}
+            for row in capture.rows:
+                key = keys.get(id(row)) or keys.setdefault(id(row), repr(sorted(row.items())))
+                going[key] = before.pop(key, None) or {"account": name, "first_seen": capture.at, **row}
+                going[key]["last_seen"] = capture.at
+            found += [{**run, "gone_at": capture.at} for run in before.values()]
+        found += [{**run, "gone_at": None} for run in going.values()]
+    return found

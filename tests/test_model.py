@@ -1,0 +1,237 @@
+"""Every report and table over random lives is what plain Python counts: loose, compacted, on every engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from genesis_etl import reports, warehouse
+from genesis_etl.lake import Lake
+from genesis_etl.reports import OpenLake
+from tests import model
+from tests.conftest import figure
+from tests.lives import REGIONS, draw, live
+from tests.model import DAY, MOMENT, History, Row
+
+Options = dict[str, Any]
+MODELS: dict[str, Callable[..., list[Row]]] = {
+    "snapshot-growth": model.growth,
+    "region-coverage": model.coverage,
+    "region-coverage --matrix": model.matrix,
+    "changes": model.changes,
+    "stale-snapshots": model.stale,
+    "capture-health": model.health,
+}
+TABLES = {"images": model.images, "image_regions": model.image_regions, "image_history": model.image_history}
+SHM = "/dev/shm"
+IN_MEMORY = SHM if Path(SHM).is_dir() else None
+TEST, ALL = 7, 70  # lakes in a part of make test, of make test-all
+
+
+def some_options(random: Random, history: History) -> Iterator[tuple[str, Options]]:
+    """Draw what a user may ask: every report once, growth twice, with ranges that begin and end anywhere."""
+    price = random.choice((None, 0.25))
+    for name in ("snapshot-growth", *MODELS):
+        if name.endswith("--matrix") and random.random() < 2 / 3:
+            continue
+        account = random.choice(list(history)) if random.random() < 0.15 else None
+        moments = [each.at for every in history.values() for each in every]
+        options: Options = {"account": account}
+        if name in ("snapshot-growth", "stale-snapshots"):
+            options["price"] = price
+        if name == "snapshot-growth":
+            options["by"] = random.choice(("day", "day", "week", "month"))
+            options["type"] = random.choice(("snapshot", "snapshot", "snapshot", "base-os"))
+            options |= random.choice(({}, {}, {"per_region": True}, {"region": random.choice((*REGIONS, "(none)"))}))
+        if name in ("changes", "stale-snapshots", "region-coverage", "region-coverage --matrix"):
+            options["region"] = random.choice((None, None, None, *REGIONS[:2]))
+        if name in ("changes", "region-coverage", "region-coverage --matrix"):
+            options["type"] = random.choice((None, None, "snapshot", "base-os"))
+        if name == "stale-snapshots":
+            options["older_than"] = random.choice((timedelta(), DAY, 3 * DAY, 90 * DAY))
+        else:
+            options |= _range(random, moments)
+            if name == "changes" and random.random() < 0.7:  # all of them, not those of the last day
+                options |= {"since": "2020-01-01", "region": None}
+        if random.random() < 0.12:
+            first = min(history[account or min(history, key=lambda each: history[each][0].at)]).at
+            options["as_of"] = _written(random, random.choice([each for each in moments if each >= first]))
+        yield name, options
+
+
+def _range(random: Random, moments: list[Any]) -> Options:
+    deltas = (-40 * DAY, -DAY, -MOMENT, 0 * DAY, 0 * DAY, MOMENT, DAY, 40 * DAY)
+    since, until = (
+        None if random.random() < 0.4 else _written(random, random.choice(moments) + random.choice(deltas))
+        for _ in range(2)
+    )
+    begin, end = model.beginning(since), model.end_of(until)
+    return {"since": None if begin and end and begin >= end else since, "until": until}
+
+
+def _written(random: Random, moment: Any) -> str:
+    """Write a time as a day or an instant, as a user would."""
+    return str(moment.date()) if random.random() < 0.5 else moment.isoformat()
+
+
+def rows_of(opened: OpenLake, name: str, options: Options) -> list[Row]:
+    """Run a report as a user would."""
+    name, _, is_matrix = name.partition(" --")
+    opened.price = options.get("price")
+    asked = {key: value for key, value in options.items() if key != "price"}
+    rows: list[Row] = opened.report_rows(name, matrix=bool(is_matrix), **asked).to_pylist()
+    return rows
+
+
+def bag(rows: Iterable[Row]) -> Counter[str]:
+    """Return rows without their order; two are the same when all their cells are."""
+    return Counter(repr(sorted(row.items())) for row in rows)
+
+
+def table_of(opened: OpenLake, name: str) -> list[Row]:
+    """Return a table's rows, instants as the model has them."""
+    table = opened.sql_rows(f"select * from {name}")
+    instants = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    rows = table.to_pylist()
+    for row in rows:
+        for column in instants:
+            row[column] = row[column] and row[column].astimezone(model.UTC)
+    return rows
+
+
+def disagreements(seed: int, engines: tuple[str, ...] = ("duckdb",)) -> Iterator[str]:
+    """Land a lake drawn from the seed; yield every report and table that is another than the model's, and why."""
+    random = Random(seed)
+    lives = draw(seed)
+    figure("histories", len(lives))
+    expected = random.choice(((), ("R1", "R9")))
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as url:
+        asked: list[tuple[str, Options]] = []
+        tables: dict[str, Counter[str]] = {}
+        for form, history in zip(("as landed", "compacted"), live(url, lives, seed), strict=True):
+            if not asked:
+                asked = list(some_options(random, history))
+                tables = {name: bag(calculate(history)) for name, calculate in TABLES.items()}
+            for engine in engines:
+                opened = OpenLake(Lake(url), expected, None, engine)
+                for name, options in asked:
+                    figure("reports")
+                    settings = {"expected": expected} if name.startswith("region-coverage") else {}
+                    ours, theirs = MODELS[name](history, **options, **settings), rows_of(opened, name, options)
+                    if ours != theirs:
+                        yield f"seed {seed}, {form}, {engine}: {name} {options}: {_first(ours, theirs)}"
+                for name, rows in tables.items():
+                    figure("reports")
+                    found = bag(table_of(opened, name))
+                    if found != rows:
+                        lost, more = list(rows - found)[:1], list(found - rows)[:1]
+                        yield f"seed {seed}, {form}, {engine}: {name}: lacks {lost}, has {more}"
+
+
+def _first(ours: list[Row], theirs: list[Row]) -> str:
+    """Return the first rows that differ, the model's first."""
+    for one, other in zip(ours, theirs, strict=False):
+        if one != other:
+            return f"{one} and not {other}"
+    return f"{len(ours)} rows and not {len(theirs)}"
+
+
+def agree(seeds: Iterable[int], engines: tuple[str, ...] = ("duckdb",)) -> None:
+    """Fail with everything that the model tells otherwise."""
+    found = [each for seed in seeds for each in disagreements(seed, engines)]
+    figure("disagreements", len(found))
+    assert found == []
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_the_model_agrees(part: int) -> None:
+    """Some hundred random lives: every report and table is the one counted in plain Python, compacted or not."""
+    agree(range(part * TEST, (part + 1) * TEST))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(8))
+def test_the_model_agrees_over_thousands_of_lives(part: int) -> None:
+    """The same over thousands."""
+    agree(range(1000 + part * ALL, 1000 + (part + 1) * ALL))
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("spark")
+@pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="needs the extra [spark]")
+def test_the_model_agrees_with_every_engine() -> None:
+    """DuckDB and Spark tell the same of some lives, among them one with hundreds of images."""
+    agree((*range(5000, 5006), next(seed for seed in itertools.count(5000) if len(draw(seed)) == 1)), reports.ENGINES)
+
+
+# What a slip of the pen would do to the SQL: a file below sql/, what stands there, and what would.
+SLIPS = {
+    "ties in a window": (
+        "reports/snapshot_growth.sql",
+        "image_id, size_gib, first_n, last_n\n",
+        "image_id, size_gib, first_n, last_n, region\n",
+    ),
+    "a return that is no new presence": ("reports/snapshot_growth.sql", "first_n <= reach + 1", "first_n <= reach + 2"),
+    "a gap filled with what came after": (
+        "reports/snapshot_growth.sql",
+        "select account, region, last_n + 1 as n, 1",
+        "select account, region, last_n as n, 1",
+    ),
+    "nothing before the first capture": ("reports/snapshot_growth.sql", "when e.n = 1 then", "when e.n = 0 then"),
+    "an end that is included": (
+        "reports/region_coverage.sql",
+        "or c.captured_at < cast($until",
+        "or c.captured_at <= cast($until",
+    ),
+    "a region of one type alone": (
+        "reports/region_coverage.sql",
+        "not bool_or(is_at_end) as is_retired",
+        "not bool_and(is_at_end) as is_retired",
+    ),
+    "changes of the first capture": ("reports/changes.sql", "r.last_n >= c.n - 1", "r.last_n >= c.n"),
+    "null that is not null": (
+        "reports/changes.sql",
+        "and status_before is distinct from status_after\n    union",
+        "and status_before <> status_after\n    union",
+    ),
+    "copies of others": ("reports/stale_snapshots.sql", "on c.account = r.account\n    and", "on true\n    and"),
+    "gaps of one day": (
+        "reports/capture_health.sql",
+        "between g.first_day and g.last_day",
+        "between g.last_day and g.last_day",
+    ),
+    "a capture that is not the newest": ("views/images.sql", "and c.is_newest", "and c.n = 1"),
+    "runs cut short": ("views/image_regions.sql", "and r.last_seen", "and r.first_seen"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slip", SLIPS)
+def test_the_model_finds_a_slip(slip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small mistake in the SQL, one at a time, is told within forty lakes."""
+    file, right, wrong = SLIPS[slip]
+    shutil.copytree(Path(reports.__file__).with_name("sql"), tmp_path / "sql")
+    path = tmp_path / "sql" / file
+    sql = path.read_text(encoding="utf-8")
+    assert right in sql
+    path.write_text(sql.replace(right, wrong), encoding="utf-8")
+    for room in (reports, warehouse):
+        monkeypatch.setattr(room, "files", lambda package: tmp_path)
+    for cached in (reports.find_report, warehouse.view_sql):
+        cached.cache_clear()
+    try:
+        assert any(True for seed in range(40) for _ in disagreements(seed))
+    finally:
+        for cached in (reports.find_report, warehouse.view_sql):
+            cached.cache_clear()
