@@ -31,6 +31,7 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
+from flows.alarms import tell_completed
 from flows.artifacts import show_captures, show_page, show_reports, showing_failure
 from genesis_etl import ExportFailed, GenesisEtlError, Settings, open_lake
 from genesis_etl.api import Stop
@@ -217,6 +218,7 @@ def export_images(
     if failed:
         raise ExportFailed(landed, failed, fresh)
     beat(settings, get_run_logger().warning)
+    tell_completed()
     return landed
 
 
