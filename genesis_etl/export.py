@@ -26,7 +26,7 @@ from genesis_etl.errors import (
     SettingsError,
 )
 from genesis_etl.lake import Lake
-from genesis_etl.redact import redact
+from genesis_etl.redact import clean_errors, redact
 from genesis_etl.settings import Account, Settings
 from genesis_etl.table import Rows, to_rows
 from genesis_etl.times import format_time
@@ -101,6 +101,7 @@ def export(
     return landed
 
 
+@clean_errors()
 def export_account(
     settings: Settings,
     account: Account,
@@ -172,6 +173,7 @@ def export_account(
     return capture
 
 
+@clean_errors()
 def live_rows(
     settings: Settings,
     account: Account,
