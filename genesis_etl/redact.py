@@ -40,7 +40,8 @@ _PROXY_NAME = re.compile("_PROXY$")
 
 # `http://`, and what people write instead: one slash, backslashes, slashes escaped as JSON does, no scheme at all.
 _BEFORE: Final = r"(?<![\w+.:/\\-])((?!file:///)[a-z][a-z0-9+.-]+:[/\\]+|//)"
-_USERINFO = re.compile(_BEFORE + r"(\S*)@", re.IGNORECASE)
+# What an advice writes in their place is no user and password.
+_USERINFO = re.compile(_BEFORE + r"(?!(?-i:USER:PASSWORD)@)(\S*)@", re.IGNORECASE)
 _FEW_SLASHES = re.compile(r"^[a-z][a-z0-9+.-]+:[/\\]+", re.IGNORECASE)
 _SCHEME = re.compile("[a-z][a-z0-9+.-]*", re.IGNORECASE)
 _ENCODED_USERINFO = re.compile(r"(?<![\w+.%-])([a-z][a-z0-9+.-]+%3a(?:%2f)+)\S*(?:%40|@)", re.IGNORECASE)

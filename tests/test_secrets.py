@@ -101,6 +101,7 @@ def test_an_echo_is_taken_out(echo: str, token: str) -> None:
         "https://api.example.com/a/long/pa…",
         "http://127.0.0.1:80…",
         "file:///data/me@home/lake",
+        "write it as http://USER:PASSWORD@HOST:PORT",
         "data/me@home: 12:30 //",
         "25 % of C:\\x & more",
     ],
