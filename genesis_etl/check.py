@@ -25,7 +25,7 @@ from genesis_etl.api import Client, Stop, notify
 from genesis_etl.errors import ApiError, GenesisEtlError, LakeError, SettingsError
 from genesis_etl.lake import Contents, Lake
 from genesis_etl.pipeline import TOLERANCE, refuse_clock
-from genesis_etl.redact import redact
+from genesis_etl.redact import clean_errors, redact
 from genesis_etl.reports import find_report
 from genesis_etl.settings import Account, Hook, Settings
 from genesis_etl.text import counted, shown
@@ -62,6 +62,7 @@ class Row(NamedTuple):
     where: str | None = None
 
 
+@clean_errors()
 def check(settings: Settings) -> pa.Table:
     """Look at settings, tokens (one request each), the lake, its captures' age and gaps, and the thresholds.
 

@@ -29,7 +29,7 @@ from genesis_etl.errors import (
 )
 from genesis_etl.lake import Lake
 from genesis_etl.listeners import guards_listeners
-from genesis_etl.redact import redact
+from genesis_etl.redact import clean_errors, redact
 from genesis_etl.settings import Account, Settings
 from genesis_etl.table import ROW, Rows, to_rows
 from genesis_etl.times import format_time, parse_duration
@@ -137,6 +137,7 @@ class Proven:
     retries: int
 
 
+@clean_errors()
 def export_account(
     settings: Settings,
     account: Account,
@@ -170,6 +171,7 @@ def export_account(
     return land(settings, proven, rows, if_older_than=if_older_than, compacts=compacts, notice=notice)
 
 
+@clean_errors()
 @guards_listeners
 def read(
     settings: Settings,
@@ -227,6 +229,7 @@ def read(
     )
 
 
+@clean_errors()
 @guards_listeners
 def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
     """Return the images as a DataFrame, one row per image × region: the columns of `ROW`, in Arrow's types.
@@ -247,6 +250,7 @@ def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
     return rows.table.to_pandas(types_mapper=pd.ArrowDtype)
 
 
+@clean_errors()
 @guards_listeners
 def land(
     settings: Settings,
@@ -297,6 +301,7 @@ def land(
     return capture
 
 
+@clean_errors()
 @guards_listeners
 def live_rows(
     settings: Settings,

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import base64
 import html
+import logging
 import os
 import re
 import threading
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, Final, TextIO
 from urllib.parse import unquote
@@ -37,7 +40,8 @@ _PROXY_NAME = re.compile("_PROXY$")
 
 # `http://`, and what people write instead: one slash, backslashes, slashes escaped as JSON does, no scheme at all.
 _BEFORE: Final = r"(?<![\w+.:/\\-])((?!file:///)[a-z][a-z0-9+.-]+:[/\\]+|//)"
-_USERINFO = re.compile(_BEFORE + r"(\S*)@", re.IGNORECASE)
+# What an advice writes in their place is no user and password.
+_USERINFO = re.compile(_BEFORE + r"(?!(?-i:USER:PASSWORD)@)(\S*)@", re.IGNORECASE)
 _FEW_SLASHES = re.compile(r"^[a-z][a-z0-9+.-]+:[/\\]+", re.IGNORECASE)
 _SCHEME = re.compile("[a-z][a-z0-9+.-]*", re.IGNORECASE)
 _ENCODED_USERINFO = re.compile(r"(?<![\w+.%-])([a-z][a-z0-9+.-]+%3a(?:%2f)+)\S*(?:%40|@)", re.IGNORECASE)
@@ -179,6 +183,43 @@ def keep_environment(environ: Mapping[str, str]) -> None:
                 _gate.keep(part, _LEAST_GUESSED)
             if "://" in value:
                 keep_url(value)
+
+
+@contextmanager
+def clean_errors() -> Iterator[None]:
+    """Take secrets out of whatever is raised: our own errors hold none, but a library's, or a bug's, may."""
+    try:
+        yield
+    except Exception as error:
+        _clean(error)
+        raise
+
+
+def _clean(error: BaseException) -> None:
+    """Clean the texts that an exception was made of, and those of every other that it holds or came from."""
+    left, done = [error], set()
+    while left:
+        each = left.pop()
+        if id(each) not in done:
+            done.add(id(each))
+            each.args = tuple(redact(part) if isinstance(part, str) else part for part in each.args)
+            others = (*each.args, each.__cause__, each.__context__)
+            left += [other for other in others if isinstance(other, BaseException)]
+
+
+def clean_logs() -> None:
+    """Let no log record of this process hold a secret, whoever logs, its traceback included."""
+    make = logging.getLogRecordFactory()
+
+    def record(*args: Any, **options: Any) -> logging.LogRecord:
+        made = make(*args, **options)
+        with suppress(TypeError, ValueError):  # arguments that do not fit the text are the handler's to tell
+            made.msg, made.args = redact(made.getMessage()), ()
+        if made.exc_info and made.exc_info[0] is not None:
+            made.exc_text = redact("".join(traceback.format_exception(*made.exc_info))).rstrip("\n")
+        return made
+
+    logging.setLogRecordFactory(record)
 
 
 class RedactedStream:

@@ -75,10 +75,17 @@ def test_the_readme_names_every_command() -> None:
     assert set(cli.commands) <= set(re.findall(r"^\| `([a-z]+)", README, re.MULTILINE))
 
 
-def test_the_readme_names_every_setting() -> None:
-    """Each setting has its row in the README, with its environment variable."""
-    rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", README, re.MULTILINE))
-    assert rows == settings.variables()
+def test_the_settings_are_all_documented() -> None:
+    """Each setting has its row in docs/settings.md, with its environment variable, and so has each threshold."""
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", text, re.MULTILINE)) == settings.variables()
+    thresholds = re.findall(r"^\| `(\w+ = [^`]+)` \|", text, re.MULTILINE)
+    (toml,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    Path("genesis-etl.toml").write_text("\n".join([toml, "[thresholds]", *thresholds]), encoding="utf-8")
+    loaded = settings.Settings.load(environ={})
+    assert [account.name for account in loaded.accounts] == ["prod", "lab"]
+    assert None not in vars(loaded.thresholds).values()
+    assert len(thresholds) == len(vars(loaded.thresholds))
 
 
 def test_every_column_of_the_lake_is_explained() -> None:

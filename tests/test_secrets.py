@@ -101,6 +101,7 @@ def test_an_echo_is_taken_out(echo: str, token: str) -> None:
         "https://api.example.com/a/long/pa…",
         "http://127.0.0.1:80…",
         "file:///data/me@home/lake",
+        "write it as http://USER:PASSWORD@HOST:PORT",
         "data/me@home: 12:30 //",
         "25 % of C:\\x & more",
     ],
@@ -261,6 +262,43 @@ def test_stderr_lets_no_secret_through_whoever_writes_it(
     for word in ("printed ***", "echoed ***", "logged ***", "literal for int() with base 10: '***'", "raised ***"):
         assert word in said
     assert "token-0123456789" not in said
+
+
+def test_a_bug_tells_no_secret_in_python_either(serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no error of ours keeps its kind, and loses the secret, in itself and in what it came from."""
+    sandbox = serve(collections=listing(3, 2))
+
+    def broken(*_: Any) -> None:
+        try:
+            raise OSError(RuntimeError(f"inner {sandbox.token}"))
+        except OSError:
+            raise KeyError(f"outer {sandbox.token}", 1)  # noqa: B904  the one before is its context
+
+    monkeypatch.setattr(sys.modules["genesis_etl.export"], "to_rows", broken)
+    with pytest.raises(KeyError) as caught:
+        export(settings_for(sandbox))
+    assert "outer ***" in told(caught.value)
+    assert "inner ***" in told(caught.value)
+    assert sandbox.token not in told(caught.value)
+
+
+def test_logs_hold_no_secret(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once logs are cleaned, as the flows do, neither text, argument nor traceback of a line holds a secret."""
+    monkeypatch.setenv("PREFECT_API_KEY", "pnu_0123456789")
+    before = logging.getLogRecordFactory()
+    try:
+        gate.clean_logs()
+        try:
+            raise RuntimeError("raised pnu_0123456789")
+        except RuntimeError:
+            logging.getLogger("anyone").exception("logged %s", "pnu_0123456789")
+        logging.getLogger("anyone").error("100 % of it")
+    finally:
+        logging.setLogRecordFactory(before)
+    assert "logged ***" in caplog.text
+    assert "RuntimeError: raised ***" in caplog.text
+    assert "100 % of it" in caplog.text
+    assert "pnu_0123456789" not in caplog.text + str([vars(record)["args"] for record in caplog.records])
 
 
 def test_names_are_data(serve: Callable[..., Sandbox], capsys: pytest.CaptureFixture[str]) -> None:
