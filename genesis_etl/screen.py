@@ -43,6 +43,7 @@ class Output:
         self._form = form
         self._path = path  # None is stdout
         self._lock = threading.Lock()
+        self._print: Callable[[str], None] = functools.partial(click.echo, err=True)
 
     def say(self, text: str) -> None:
         """Put a note on stderr, unless --quiet."""
@@ -56,7 +57,7 @@ class Output:
     def _tell(self, *lines: str) -> None:
         with self._lock:  # lines of several threads stay lines
             for line in lines:
-                click.echo(line, err=True)
+                self._print(line)
 
     def print_rows(self, rows: pa.Table, longest: int = 60) -> None:
         """Put rows where --output says, in the form that --format says; on a terminal with nothing it would obey."""
@@ -124,18 +125,24 @@ class Output:
             return
         from rich.console import Console
         from rich.progress import Progress as Bar
+        from rich.progress import TaskID
 
-        with Bar(console=Console(stderr=True), transient=True) as bar:
-            tasks: dict[tuple[str, int], Any] = {}
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        with Bar(console=console, transient=True) as bar:
+            tasks: dict[str, TaskID] = {}
 
             def show(collection: str, done: int, pages: int, passes: int) -> None:
                 with self._lock:
-                    key = (collection, passes)
-                    if key not in tasks:
-                        tasks[key] = bar.add_task(f"/{collection}, pass {passes}", total=pages)
-                    bar.update(tasks[key], completed=done, total=pages)
+                    doing = f"/{collection}, pass {passes}"
+                    if collection not in tasks:
+                        tasks[collection] = bar.add_task(doing, total=pages)
+                    bar.update(tasks[collection], description=doing, completed=done, total=pages)
 
-            yield show
+            plain, self._print = self._print, console.print  # notes go above the bars
+            try:
+                yield show
+            finally:
+                self._print = plain
 
 
 def common_options(command: Command) -> Command:

@@ -662,7 +662,7 @@ def test_captures_that_cannot_be_folded_cost_several_accounts_nothing(
 def test_several_accounts_on_a_terminal_with_notes_all_land(
     api: Callable[..., Sandbox], serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a terminal each account's pages go by beside the notes, and every note is there whole."""
+    """On a terminal each account's pages go by, and above them every note is there whole, on a line of its own."""
     names = [f"a{number}" for number in range(4)]
     first = api(collections=changed(zone=1))
     configure(monkeypatch, **dict.fromkeys(names, first))
@@ -679,7 +679,7 @@ def test_several_accounts_on_a_terminal_with_notes_all_land(
     assert [row["status"] for row in json.loads(process.stdout.read())] == ["landed"] * 4
     assert process.wait(10) == 0
     for name in names:
-        assert f"account {name}: captured from /images alone".encode() in text
+        assert re.search(rb"[\nK]account %b: captured from /images alone" % name.encode(), text)
         assert f"/images of {name}, pass 1".encode() in text
 
 
