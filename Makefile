@@ -42,7 +42,7 @@ test-all: setup-all
 
 # What attacks the three promises, longer and with the figures in the end; under ten minutes.
 torture: setup
-	$(BIN)/python -m pytest --figures tests/test_drift.py tests/test_api.py tests/test_page.py tests/test_export.py \
+	$(BIN)/python -m pytest --figures tests/test_drift.py tests/test_api.py tests/test_cache.py tests/test_page.py tests/test_export.py \
 		tests/test_secrets.py tests/test_lake.py tests/test_storage.py tests/test_concurrency.py tests/test_verify.py \
 		tests/test_compact.py tests/test_together.py --deselect \
 		tests/test_compact.py::test_a_thousand_random_histories_tell_the_same

@@ -167,11 +167,11 @@ def _load(context: ssl.SSLContext, path: str, *, may_be_many: bool) -> str | Non
         if not folders:
             context.load_verify_locations(cafile=path)
         elif not any(_HASHED.fullmatch(name) for folder in folders for name in os.listdir(folder)):
-            return f"{shown(path)} holds no certificate under the name of its hash"
+            return f"{shown(path, 300)} holds no certificate under the name of its hash"
         for folder in folders:
             context.load_verify_locations(capath=folder)
     except ssl.SSLError:
-        return f"{shown(path)} holds no certificate in PEM"
+        return f"{shown(path, 300)} holds no certificate in PEM"
     except OSError as error:
-        return f"{shown(path)}: {error.strerror}"
+        return f"{shown(path, 300)}: {error.strerror}"
     return None

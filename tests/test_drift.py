@@ -217,9 +217,9 @@ def test_the_histories_are_hard() -> None:
     assert wrong > 100
 
 
-@pytest.mark.parametrize("fault", [None, "past-end=404,times=0", "close-after=0,times=0"])
+@pytest.mark.parametrize("fault", [None, "past-end=404,times=0", "close-after=0,times=0", "cache,times=0,obey=true"])
 def test_no_capture_is_wrong_over_http(serve: Callable[..., Sandbox], fault: str | None) -> None:
-    """The same over a real socket, with pages of 100 in parallel, whatever the server does at the end of a list."""
+    """The same over a real socket, with pages of 100 in parallel, whatever stands or ends in between."""
     now: dict[str, Account] = {}
     sandbox = serve(collections=lambda name, at: now["account"].collection(name))
     sandbox.faults += [Fault.parse(fault)] if fault else []
@@ -230,6 +230,6 @@ def test_no_capture_is_wrong_over_http(serve: Callable[..., Sandbox], fault: str
         with Client(settings.accounts[0], settings) as client:
             return read_account(client)
 
-    wrong, made = trials(range(100), read, 250, 100)
+    wrong, made = trials(range(50), read, 250, 100)
     assert wrong == 0
-    assert made > 50
+    assert made > 25

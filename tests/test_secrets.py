@@ -274,7 +274,7 @@ def test_a_bug_tells_no_secret_in_python_either(serve: Callable[..., Sandbox], m
         except OSError:
             raise KeyError(f"outer {sandbox.token}", 1)  # noqa: B904  the one before is its context
 
-    monkeypatch.setattr(sys.modules["genesis_etl.export"], "to_rows", broken)
+    monkeypatch.setattr(sys.modules["genesis_etl.pipeline"], "to_rows", broken)
     with pytest.raises(KeyError) as caught:
         export(settings_for(sandbox))
     assert "outer ***" in told(caught.value)
