@@ -16,6 +16,7 @@ import click
 from genesis_etl.errors import SettingsError
 from genesis_etl.outfile import descriptor_of, refuse_unwritable, replace_file
 from genesis_etl.process import forget_stdout
+from genesis_etl.settings import SETTINGS
 from genesis_etl.text import shown
 from genesis_etl.version import __version__
 
@@ -181,7 +182,7 @@ def row_options(command: Command) -> Command:
 
 def lake_option(command: Command) -> Command:
     """Give a command the option of those that read or write a lake."""
-    return click.option("--lake", metavar="URL", help="Folder or URL of the lake.")(command)
+    return click.option("--lake", metavar="URL", help=SETTINGS["lake"].sentence)(command)
 
 
 def _path(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 
 from genesis_etl.errors import SettingsError
+from genesis_etl.settings.example import example
 from genesis_etl.text import shown
-
-
-def example() -> str:
-    """Return the text of `genesis-etl.example.toml`."""
-    return files("genesis_etl").joinpath("example.toml").read_text(encoding="utf-8")
 
 
 def write_settings(path: Path) -> None:

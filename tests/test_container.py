@@ -16,7 +16,7 @@ from genesis_etl import settings
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
-KNOWN = {*settings.variables().values(), *settings.TOKEN_VARIABLES}
+KNOWN = {*(each.variable for each in settings.SETTINGS.values()), *settings.TOKEN_VARIABLES}
 
 
 def test_the_image_copies_what_there_is_and_nothing_else_gets_near_it() -> None:

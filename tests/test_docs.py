@@ -20,18 +20,35 @@ from genesis_etl.cli.commands import cli
 from genesis_etl.lake import Lake
 from genesis_etl.reports import find_report, open_lake, report_names
 from genesis_etl.sandbox import FAULTS
+from genesis_etl.settings.example import documented, example
 from genesis_etl.table import CAPTURES, IMAGES
+from tests.commands import Run
 from tests.histories import Row, at, land_all, row, rows
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in FILES}
+README = PAGES["README.md"]
 _BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
 _COMMAND = re.compile(r"^\$ (genesis-etl [^\n]*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
-BLOCKS = [pair for block in _BLOCK.findall(README) for pair in _COMMAND.findall(block)]
+# What docs/lake.md shows is of lakes that its own tests make.
+SHOWN = [
+    (name, *pair)
+    for name, text in PAGES.items()
+    if name != "lake.md"
+    for block in _BLOCK.findall(text)
+    for pair in _COMMAND.findall(block)
+]
+MADE = {
+    "faults": lambda: "\n".join(
+        ["| fault | what the server does |", "|---|---|", *(f"| `{kind}` | {told} |" for kind, told in FAULTS.items())]
+    ),
+    "settings": documented,
+}
 
 
 def output_of(command: str) -> str:
-    """Run a command of the README as a newcomer would, without settings or token."""
+    """Run a command of the documentation as a newcomer would, without settings or token."""
     done = subprocess.run(
         [sys.executable, "-m", "genesis_etl", *shlex.split(command)[1:]],
         cwd=ROOT,
@@ -43,42 +60,67 @@ def output_of(command: str) -> str:
     return done.stdout + done.stderr
 
 
-def faults() -> str:
-    """Return the table of the sandbox's faults, as it stands in the README."""
-    rows = [f"| `{kind}` | {sentence} |" for kind, sentence in FAULTS.items()]
-    return "\n".join(["| fault | what the server does |", "|---|---|", *rows])
-
-
-def renewed(readme: str) -> str:
-    """Return the README with the output of every command and the faults as they are now."""
+def renewed(text: str) -> str:
+    """Return a page with the output of every command, and every part that is made, as they are now."""
 
     def block(match: re.Match[str]) -> str:
         return _COMMAND.sub(lambda found: f"$ {found[1]}\n{output_of(found[1])}", match[0])
 
-    table = re.compile(r"(?<=<!-- faults -->\n\n).*?(?=\n##)", re.DOTALL)
-    return table.sub(lambda _: faults() + "\n", _BLOCK.sub(block, readme))
+    for name, make in MADE.items():
+        part = re.compile(rf"(?<=<!-- {name} -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
+        text = part.sub(lambda _, make=make: make(), text) if f"<!-- {name} -->" in text else text
+    return _BLOCK.sub(block, text)
 
 
-@pytest.mark.parametrize(("command", "output"), BLOCKS, ids=[command[12:60] for command, _ in BLOCKS])
-def test_the_readme_shows_real_output(command: str, output: str) -> None:
-    """Every `genesis-etl` command of the README prints what the README shows below it."""
-    assert output_of(command) == output, "run `python -m tests.test_docs` and read what has changed"
+@pytest.mark.parametrize(("page", "command", "output"), SHOWN, ids=[command[12:60] for _, command, _ in SHOWN])
+def test_pages_show_real_output(
+    page: str, command: str, output: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every `genesis-etl` command of the documentation prints what is shown below it."""
+    monkeypatch.chdir(ROOT)
+    ended = run(*shlex.split(command)[1:])
+    told = ended.out.decode("utf-8") + ended.err
+    assert told == output, f"run `python -m tests.test_docs` and read what has changed in {page}"
 
 
-def test_the_readme_lists_every_fault_of_the_sandbox() -> None:
-    """Each kind of fault that the sandbox knows stands in the README with its sentence."""
-    assert faults() in README
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_made_is_in_its_page(name: str) -> None:
+    """The tables of settings and of the sandbox's faults are those of the code."""
+    (page,) = [page for page, text in PAGES.items() if f"<!-- {name} -->" in text]
+    assert MADE[name]() in PAGES[page], "run `python -m tests.test_docs` and read what has changed"
 
 
-def test_the_readme_names_every_command() -> None:
-    """Each command of the program has its row in the README."""
+def test_the_example_file_is_made_of_the_declarations() -> None:
+    """genesis-etl.example.toml is what `init` writes."""
+    text = (ROOT / "genesis-etl.example.toml").read_text(encoding="utf-8")
+    assert text == example(), "run `python -m tests.test_docs` and read what has changed"
+
+
+def test_the_readme_is_short_and_names_every_command() -> None:
+    """The README has under 200 lines, and a row for each command of the program."""
+    assert len(README.splitlines()) < 200
     assert set(cli.commands) <= set(re.findall(r"^\| `([a-z]+)", README, re.MULTILINE))
 
 
-def test_the_settings_are_all_documented() -> None:
-    """Each setting has its row in docs/settings.md, with its environment variable, and so has each threshold."""
-    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", text, re.MULTILINE)) == settings.variables()
+def test_links_lead_somewhere() -> None:
+    """Every relative link of the documentation names a file, and a heading of it where it says so."""
+    for name, text in PAGES.items():
+        folder = ROOT if name == "README.md" else ROOT / "docs"
+        for target in re.findall(r"\]\(([^)#:]*(?:#[^)]*)?)\)", text):
+            path, _, heading = target.partition("#")
+            file = (folder / path) if path else folder / name
+            assert file.exists(), (name, target)
+            if heading:
+                found = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+                assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in found}, (
+                    name,
+                    target,
+                )
+
+
+def test_the_settings_page_loads() -> None:
+    """The accounts and thresholds of docs/settings.md, written into a file, are settings."""
+    text = PAGES["settings.md"]
     thresholds = re.findall(r"^\| `(\w+ = [^`]+)` \|", text, re.MULTILINE)
     (toml,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     Path("genesis-etl.toml").write_text("\n".join([toml, "[thresholds]", *thresholds]), encoding="utf-8")
@@ -112,10 +154,10 @@ def test_reports_have_one_name_everywhere() -> None:
     """`snapshot-growth` is the same word in SQL, golden results and README, and so every other."""
     stems = {path.stem for path in (ROOT / "tests" / "golden").glob("*.csv") if "." not in path.stem}
     assert {name.replace("-", "_") for name in report_names()} == stems
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in report_names():
-        assert f"genesis-etl report {name} --lake" in readme
-        assert find_report(name).title in readme
+        assert f"genesis-etl report {name} --lake" in PAGES["reports.md"]
+        assert f"\n## {name}\n" in PAGES["reports.md"]
+        assert find_report(name).title in README
 
 
 UNITS = dict(
@@ -239,4 +281,7 @@ def test_notebooks_run_on_every_lake(path: Path, lake: str, tmp_path: Path) -> N
 
 
 if __name__ == "__main__":
-    (ROOT / "README.md").write_text(renewed(README), encoding="utf-8")
+    for path in FILES:
+        if path.name != "lake.md":
+            path.write_text(renewed(PAGES[path.name]), encoding="utf-8")
+    (ROOT / "genesis-etl.example.toml").write_text(example(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The lines that a user sees in the four commonest failures are those of the README, from real failures."""
+"""The lines that a user sees in the four commonest failures are those of docs/promises.md, from real failures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from typing import Any
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.conftest import some_images
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-(SHOWN,) = re.findall(r"<!-- four lines -->\n\n```text\n(.*?)```", README, re.DOTALL)
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "promises.md").read_text(encoding="utf-8")
+SANDBOX = (DOCS / "sandbox.md").read_text(encoding="utf-8")
+(SHOWN,) = re.findall(r"<!-- four lines -->\n\n```text\n(.*?)```", PAGE, re.DOTALL)
 LINES = dict(re.findall(r"# (.*?)\n(error: .*)\n", SHOWN))
 
 
@@ -84,6 +86,6 @@ def test_disk_full(serve: Callable[..., Sandbox]) -> None:
 
 
 def test_a_fault_that_passes_is_no_failure(serve: Callable[..., Sandbox]) -> None:
-    """The README's example of a scripted fault ends in a capture all the same."""
-    (script,) = re.findall(r'--fault "(images.*?)"', README)
+    """The sandbox page's example of a scripted fault ends in a capture all the same."""
+    (script,) = re.findall(r'--fault "(images.*?)"', SANDBOX)
     assert export(reach(serve(at=None, images=250, faults=[Fault.parse(script)])))[0] == 0

@@ -21,9 +21,11 @@ from genesis_etl.errors import SettingsError
 from genesis_etl.pipeline import export
 from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Sandbox
-from genesis_etl.settings import DEFAULT_ENDPOINT, Account, Secret, Settings, s3_endpoint, variables
+from genesis_etl.settings import DEFAULT_ENDPOINT, SETTINGS, Account, Secret, Settings, s3_endpoint
+from genesis_etl.settings.example import example
 from tests.conftest import settings_for
 
+VARIABLES = {name: each.variable for name, each in SETTINGS.items()}
 EXAMPLE = Path(__file__).parent.parent / "genesis-etl.example.toml"
 TOKEN = "gc-1a2b3c4d5e6f"
 LOCAL = "http://127.0.0.1:8080/compute/v1"
@@ -106,18 +108,18 @@ def refusal(environ: dict[str, str] | None = None, **options: Any) -> str:
 
 def test_every_setting_is_in_the_table_above() -> None:
     """No setting is without a proof of its sources."""
-    assert SOURCES.keys() == variables().keys()
+    assert SOURCES.keys() == VARIABLES.keys()
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_option_beats_environment_beats_toml_beats_default(name: str) -> None:
     """Each source hides those behind it, and an empty variable is none."""
     default, (option, of_option), (text, of_environ), (literal, of_toml) = SOURCES[name]
-    environ = {variables()[name]: text}
+    environ = {VARIABLES[name]: text}
     assert value(Settings.load(environ={}), name) == default
     toml(f"{name} = {literal}")
     assert value(Settings.load(environ={}), name) == of_toml
-    assert value(Settings.load(environ={variables()[name]: "  "}), name) == of_toml
+    assert value(Settings.load(environ={VARIABLES[name]: "  "}), name) == of_toml
     assert value(Settings.load(environ=environ), name) == of_environ
     assert value(Settings.load(environ=environ, **{name: option}), name) == of_option
 
@@ -171,32 +173,33 @@ def test_the_address_of_the_page_is_one_that_a_link_can_carry(url: str) -> None:
 
 def test_the_documented_variables_are_the_ones_that_are_read() -> None:
     """The contract's names of variables hold."""
-    assert variables()["endpoint"] == "GENESISCLOUD_ENDPOINT"
+    assert VARIABLES["endpoint"] == "GENESISCLOUD_ENDPOINT"
     for name in ("auth", "lake", "rate", "regions", "price_gib_month", "currency", "now"):
-        assert variables()[name] == f"GENESIS_ETL_{name.upper()}"
+        assert VARIABLES[name] == f"GENESIS_ETL_{name.upper()}"
 
 
 def test_the_example_lists_every_setting() -> None:
     """As shipped the example changes nothing; uncommented it loads, and names each setting and its variable."""
     text = EXAMPLE.read_text(encoding="utf-8")
+    assert text == example(), "write it anew: python -m tests.test_docs"
     assert tomllib.loads(text) == {}
     lines = [line.removeprefix("# ") for line in text.splitlines()]
     settings_lines = [line for line in lines if line.startswith("[") or line.partition(" = ")[1]]
     body = "\n".join(settings_lines)
-    assert tomllib.loads(body).keys() == {*variables(), "accounts", "thresholds"}
+    assert tomllib.loads(body).keys() == {*VARIABLES, "accounts", "thresholds"}
     assert [account.name for account in Settings.load(toml(body), environ={}).accounts] == [
         "prod",
         "lab",
         "shop",
     ]
-    for variable in [*variables().values(), "GENESISCLOUD_TOKEN", "GENESISCLOUD_API_KEY"]:
+    for variable in [*VARIABLES.values(), "GENESISCLOUD_TOKEN", "GENESISCLOUD_API_KEY"]:
         assert variable in text
 
 
 def test_the_examples_values_are_the_defaults() -> None:
     """What the example says beside a setting that has a default is that default."""
     lines = [line.removeprefix("# ") for line in EXAMPLE.read_text(encoding="utf-8").splitlines()]
-    body = "\n".join(line for line in lines[: lines.index("[accounts.prod]")] if line.split(" = ")[0] in variables())
+    body = "\n".join(line for line in lines[: lines.index("[accounts.prod]")] if line.split(" = ")[0] in VARIABLES)
     settings = Settings.load(toml(body), environ={})
     for name, (default, *_) in SOURCES.items():
         assert default in (None, (), value(settings, name)), name
@@ -260,8 +263,8 @@ def test_the_examples_values_are_the_defaults() -> None:
 )
 def test_a_bad_value_in_the_environment_names_its_variable(name: str, text: str, said: str) -> None:
     """A value that cannot be is refused in one line, with the variable it came from and what was expected."""
-    line = refusal({variables()[name]: text})
-    assert line.startswith(f"{variables()[name]}: ")
+    line = refusal({VARIABLES[name]: text})
+    assert line.startswith(f"{VARIABLES[name]}: ")
     assert said in line
     assert TOKEN not in line
 

@@ -17,7 +17,7 @@ from genesis_etl import demo as demo_room
 from genesis_etl.errors import ExportFailed, GenesisEtlError, ReportError, SettingsError
 from genesis_etl.outfile import refuse_unwritable
 from genesis_etl.screen import Output, common_options, lake_option, row_options
-from genesis_etl.settings import DEFAULT_CONFIG, Settings, alarm_hook
+from genesis_etl.settings import DEFAULT_CONFIG, SETTINGS, Settings, alarm_hook
 from genesis_etl.signals import Stopped
 from genesis_etl.text import shown
 from genesis_etl.times import parse_duration, parse_time
@@ -334,7 +334,7 @@ def verify_command(config: str | None, output: Output, lake: str | None) -> None
 
 
 @cli.command("check")
-@click.option("--max-age", metavar="D", help="How old a newest capture may be; 2h, or as the settings say.")
+@click.option("--max-age", metavar="D", help=SETTINGS["max_age"].sentence)
 @lake_option
 @row_options
 @common_options
