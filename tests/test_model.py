@@ -36,7 +36,7 @@ MODELS: dict[str, Callable[..., list[Row]]] = {
 TABLES = {"images": model.images, "image_regions": model.image_regions, "image_history": model.image_history}
 SHM = "/dev/shm"
 IN_MEMORY = SHM if Path(SHM).is_dir() else None
-TEST, ALL = 7, 70  # lakes in a part of make test, of make test-all
+TEST, ALL = 6, 55  # lakes in a part of make test, of make test-all
 
 
 def some_options(random: Random, history: History) -> Iterator[tuple[str, Options]]:
