@@ -635,6 +635,18 @@ def test_misuse_is_a_report_error(name: str, options: Any, message: str) -> None
     assert caught.value.exit_code == 2
 
 
+def test_a_misused_option_is_told_in_parts() -> None:
+    """Which option, what is wrong with it and what to do are fields of the error."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a")})
+    for options, parts in (
+        ({"by": "year"}, ("expected one of day, week, month", "--by 'year'", None)),
+        ({"account": "nobody"}, ("no account 'nobody' in the lake", None, "it holds default")),
+    ):
+        with pytest.raises(ReportError) as caught:
+            open_lake("lake").report_rows("snapshot-growth", **options)
+        assert (caught.value.seen, caught.value.where, caught.value.advice) == parts
+
+
 def test_options_are_bound_never_pasted() -> None:
     """SQL text in an option is a value like any other."""
     land_all(Lake("lake"), {"2026-11-01": rows("a", region="x' or 'a' = 'a")})
