@@ -97,7 +97,7 @@ def report_names() -> list[str]:
 def find_report(name: str) -> Report:
     """Return a report by its name; ReportError names those that there are."""
     if name not in report_names():
-        raise ReportError(f"no report {shown(name)!r}; there are {', '.join(report_names())}")
+        raise ReportError(f"no report {shown(name)!r}", advice=f"there are {', '.join(report_names())}")
     return _parsed(name, _sql(name))
 
 
@@ -156,7 +156,7 @@ def open_lake(
     `engine` is duckdb, or spark where the extra `[spark]` is installed.
     """
     if engine not in ENGINES:
-        raise ReportError(f"no engine {shown(engine)!r}; there are {', '.join(ENGINES)}")
+        raise ReportError(f"no engine {shown(engine)!r}", advice=f"there are {', '.join(ENGINES)}")
     return OpenLake(Lake(str(url)), tuple(regions), price, engine)
 
 
@@ -208,7 +208,8 @@ class OpenLake:
         given = {key: value for key, value in options.items() if value is not None and value is not False}
         for key in given:
             if key not in report.options:
-                raise ReportError(f"{name} has no {_option(key)}; it has {', '.join(map(_option, report.options))}")
+                known = ", ".join(map(_option, report.options))
+                raise ReportError(f"{name} has no {_option(key)}", advice=f"it has {known}")
         latest = None if as_of is None else _end(as_of, "as-of", is_instant_included=True)
 
         def run() -> pa.Table:
@@ -290,7 +291,7 @@ class OpenLake:
         if asked is not None:
             captures = captures.filter(pc.equal(captures["account"], asked))
             if not len(captures) and (accounts := self._lake.accounts()) and asked not in accounts:
-                raise ReportError(f"no account {shown(asked)!r} in the lake; it holds {', '.join(accounts)}")
+                raise ReportError(f"no account {shown(asked)!r} in the lake", advice=f"it holds {', '.join(accounts)}")
         first = pc.min(captures["captured_at"]).as_py()
         if first is None or (latest is not None and first > latest):
             of = "" if asked is None else f" of {shown(asked)}"
@@ -302,20 +303,22 @@ class OpenLake:
         for key, value in given.items():
             kind = _KINDS.get(key, type(value))
             if type(value) is not kind:
-                raise ReportError(f"{_option(key)}: expected {kind.__name__}, got {seen(value)}")
+                raise ReportError(f"expected {kind.__name__}, got {seen(value)}", where=_option(key))
         values: dict[str, Any] = {**report.defaults, **given, _SETTING: self.price, "as_of": latest}
         if "since" in values:
             values["since"] = _start(values["since"], "since")
         if "until" in values:
             values["until"] = _end(values["until"], "until")
         if "by" in values and values["by"] not in PERIODS:
-            raise ReportError(f"--by {shown(str(values['by']))!r}: expected one of {', '.join(PERIODS)}")
+            raise ReportError(f"expected one of {', '.join(PERIODS)}", where=f"--by {shown(str(values['by']))!r}")
         if values.get("since") and values.get("until") and values["since"] >= values["until"]:
-            raise ReportError("--since lies after --until, so nothing would be shown; swap them")
+            raise ReportError("--since lies after --until, so nothing would be shown", advice="swap them")
         if "older_than" in values:
             values["older_than"] = _microseconds(values["older_than"], "older-than")
         if "forecast" in values and not (type(ahead := values["forecast"]) is int and 1 <= ahead <= future.MOST):
-            raise ReportError(f"--forecast {shown(str(ahead))}: expected a number of periods from 1 to {future.MOST}")
+            raise ReportError(
+                f"expected a number of periods from 1 to {future.MOST}", where=f"--forecast {shown(str(ahead))}"
+            )
         values["per_region"] = values.get("per_region") is True
         return values
 
@@ -374,7 +377,7 @@ def _microseconds(value: Any, option: str) -> int:
     try:
         duration = value if isinstance(value, timedelta) else parse_duration(str(value))
     except ValueError as error:
-        raise ReportError(f"--{option}: {error}") from None
+        raise ReportError(str(error), where=f"--{option}") from None
     return duration // _MOMENT
 
 
@@ -397,7 +400,7 @@ def _instant(value: Any, option: str, read: Callable[[str], datetime]) -> dateti
     try:
         return read(value.isoformat() if isinstance(value, date) else str(value))
     except ValueError as error:
-        raise ReportError(f"--{option}: {error}") from None
+        raise ReportError(str(error), where=f"--{option}") from None
 
 
 def _matrix(long: pa.Table, coverage: pa.Table) -> pa.Table:

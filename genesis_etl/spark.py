@@ -28,7 +28,9 @@ try:
     from pyspark.sql import DataFrame, SparkSession
     from sqlglot import exp
 except ImportError as error:
-    raise ReportError(f"the engine spark needs {error.name}; install genesis-etl with its extra [spark]") from None
+    raise ReportError(
+        f"the engine spark needs {error.name}", advice="install genesis-etl with its extra [spark]"
+    ) from None
 
 
 @cache

@@ -113,7 +113,7 @@ class Warehouse:
             kind = self._kind(inner)
             text = " ".join(["explain", *filter(None, explain.groups()), inner])
         if kind != "SELECT":
-            raise ReportError(f"{kind} is refused; a lake is only read, with one SELECT or EXPLAIN")
+            raise ReportError(f"{kind} is refused", advice="a lake is only read, with one SELECT or EXPLAIN")
         return text
 
     def _kind(self, text: str) -> str:
@@ -122,7 +122,7 @@ class Warehouse:
         except ValueError:  # a kind that DuckDB's Python does not know
             return "this statement"
         if len(kinds) != 1:
-            raise ReportError(f"expected one statement, got {len(kinds)}; separate commands run one each")
+            raise ReportError(f"expected one statement, got {len(kinds)}", advice="separate commands run one each")
         return str(kinds[0])
 
     def _run(self, sql: str) -> None:

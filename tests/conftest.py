@@ -205,6 +205,7 @@ TOLD = {
     "faults of the API": {"faults": "cases", "faults accepted": "silently accepted"},
     "steps of writing": {"steps": "failed or died at", "steps broken": "broken"},
     "queries during commits": {"queries": "queries", "commits": "commits", "bad queries": "failed or wrong"},
+    "model": {"histories": "histories", "reports": "reports and tables", "disagreements": "disagreements"},
     "bit flips": {"flips": "flips", "flips found": "found"},
     "artefacts": {"artefacts": "searched", "tokens": "tokens found"},
 }

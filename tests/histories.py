@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from genesis_etl.commit import Capture, capture_rows
 from genesis_etl.lake import Lake
+from genesis_etl.reports import open_lake
 from genesis_etl.table import IMAGES, ROW
 
 Row = dict[str, Any]
@@ -58,6 +59,12 @@ def land(lake: Lake, captured_at: datetime, state: Iterable[Row], account: str =
 def land_all(lake: Lake, states: Mapping[str, Iterable[Row]], account: str = "default") -> list[Capture]:
     """Land several captures, `{"2026-11-20 12:00": rows, …}`."""
     return [land(lake, at(text), state, account) for text, state in states.items()]
+
+
+def report(lake: str, name: str = "snapshot-growth", *columns: str, **options: Any) -> list[tuple[Any, ...]]:
+    """Run a report and return its rows as tuples of all columns, or of those named."""
+    table = open_lake(lake).report_rows(name, **options)
+    return [tuple(each[name] for name in columns or table.column_names) for each in table.to_pylist()]
 
 
 def fold(

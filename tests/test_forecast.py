@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from genesis_etl import forecast
 from genesis_etl.errors import ReportError
 from genesis_etl.lake import Lake
-from genesis_etl.reports import OpenLake, describe, open_lake
+from genesis_etl.reports import OpenLake, describe, find_report, open_lake
 from tests.histories import at, land, land_all, row, rows
-from tests.test_reports import GROWTH
 
+GROWTH = list(find_report("snapshot-growth").columns)
 levels = st.lists(st.one_of(st.none(), st.integers(0, 200)), max_size=30).filter(
     lambda drawn: sum(level is not None for level in drawn) >= forecast.LEAST
 )

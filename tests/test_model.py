@@ -36,7 +36,7 @@ MODELS: dict[str, Callable[..., list[Row]]] = {
 TABLES = {"images": model.images, "image_regions": model.image_regions, "image_history": model.image_history}
 SHM = "/dev/shm"
 IN_MEMORY = SHM if Path(SHM).is_dir() else None
-TEST, ALL = 7, 70  # lakes in a part of make test, of make test-all
+TEST, ALL = 6, 55  # lakes in a part of make test, of make test-all
 
 
 def some_options(random: Random, history: History) -> Iterator[tuple[str, Options]]:
@@ -172,7 +172,7 @@ def test_the_model_agrees_over_thousands_of_lives(part: int) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="needs the extra [spark]")
 def test_the_model_agrees_with_every_engine() -> None:
     """DuckDB and Spark tell the same of some lives, among them one with hundreds of images."""
-    agree((*range(5000, 5006), next(seed for seed in itertools.count(5000) if len(draw(seed)) == 1)), reports.ENGINES)
+    agree((*range(5000, 5002), next(seed for seed in itertools.count(5000) if len(draw(seed)) == 1)), reports.ENGINES)
 
 
 # What a slip of the pen would do to the SQL: a file below sql/, what stands there, and what would.

@@ -1,25 +1,20 @@
-"""Reports against rows written here, against laws, and against a second calculation in plain Python."""
+"""Reports against rows written here and against golden files; tests/test_model.py holds them against a model."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
 import os
 import pty
 import subprocess
 import sys
-import tempfile
-from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from genesis_etl import cli
 from genesis_etl.errors import LakeError, ReportError
@@ -27,7 +22,7 @@ from genesis_etl.lake import Lake
 from genesis_etl.render import render, sparkline, wrapped
 from genesis_etl.reports import OpenLake, describe, find_report, open_lake, report_names
 from genesis_etl.storage import LocalStorage
-from tests.histories import Row, at, fold, land, land_all, row, rows
+from tests.histories import at, fold, land, land_all, report, row, rows
 
 GOLDEN = Path(__file__).parent / "golden"
 GROWTH = [
@@ -72,12 +67,6 @@ STALE = [
     "is_newest_of_source",
 ]
 HEALTH = ["account", "day", "captures", "longest_gap", "requests", "retries", "passes", "seconds", "rows"]
-
-
-def report(lake: str, name: str = "snapshot-growth", *columns: str, **options: Any) -> list[tuple[Any, ...]]:
-    """Run a report and return its rows as tuples of all columns, or of those named."""
-    table = open_lake(lake).report_rows(name, **options)
-    return [tuple(each[name] for name in columns or table.column_names) for each in table.to_pylist()]
 
 
 # --- snapshot-growth: whole frames
@@ -530,340 +519,6 @@ def test_health_shows_the_days_of_the_range(options: Any, count: int, first: Any
     assert days == sorted(set(days))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(minutes=st.sets(st.integers(0, 6 * 24 * 60), min_size=1, max_size=12))
-def test_health_is_what_plain_python_measures(minutes: set[int]) -> None:
-    """Captures and longest gap of every day are those found by looking at all neighbours."""
-    moments = [at("2026-11-01") + timedelta(minutes=each) for each in sorted(minutes)]
-    with tempfile.TemporaryDirectory() as url:
-        lake = Lake(url)
-        for moment in moments:
-            land(lake, moment, [])
-        found = report(url, "capture-health", "day", "captures", "longest_gap", since="2026-10-31", until="2026-11-08")
-    days = [date(2026, 10, 31) + timedelta(days=back) for back in range(9)]
-    gaps = list(itertools.pairwise(moments))
-    assert found == [
-        (
-            day,
-            sum(moment.date() == day for moment in moments),
-            max(((b - a).total_seconds() for a, b in gaps if a.date() <= day <= b.date()), default=None),
-        )
-        for day in days
-    ]
-
-
-# --- the same in plain Python
-
-
-def period_of(moment: datetime | date, by: str) -> date:
-    """Return the first day of the period an instant lies in."""
-    day = moment.astimezone(UTC).date() if isinstance(moment, datetime) else moment
-    return {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[by]
-
-
-def next_period(period: date, by: str) -> date:
-    """Return the first day of the period after."""
-    return period_of(period + timedelta(days={"day": 1, "week": 7, "month": 31}[by]), by)
-
-
-def midnight(day: date) -> datetime:
-    """Return the first instant of a day."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-Captures = list[tuple[datetime, str, list[Row]]]
-
-
-def python_growth(
-    history: dict[str, Captures],
-    *,
-    by: str = "day",
-    type: str = "snapshot",
-    since: datetime | None = None,
-    end: datetime | None = None,
-    as_of: datetime | None = None,
-    region: str | None = None,
-    per_region: bool = False,
-    price: float | None = None,
-) -> list[Row]:
-    """Calculate snapshot-growth capture by capture."""
-    found: list[Row] = []
-    for account, every in sorted(history.items()):
-        captures = sorted(each for each in every if as_of is None or each[0] <= as_of)
-        if not captures:
-            continue
-        begun, newest = captures[0][0], captures[-1][0]
-        states: list[dict[str | None, dict[str, Row]]] = []
-        for _, _, state in captures:
-            scopes: dict[str | None, dict[str, Row]] = defaultdict(dict)
-            for each in state:
-                if each["type"] == type:
-                    where = each["region"] or "(none)"
-                    if per_region or region is not None:
-                        if region in (None, where):
-                            scopes[where][each["image_id"]] = each
-                    else:
-                        scopes[None][each["image_id"]] = each
-            states.append(scopes)
-        names = {name for state in states for name in state} | (set() if per_region or region else {None})
-        last = period_of(newest, by)
-        periods = [period_of(date(2025, 1, 1), by)]
-        while periods[-1] < last:
-            periods.append(next_period(periods[-1], by))
-        if end is not None:
-            periods = [period for period in periods if midnight(period) < end]
-        if since is None:
-            periods = periods[-{"day": 90, "week": 13, "month": 12}[by] :]
-        else:
-            periods = [period for period in periods if midnight(next_period(period, by)) > since]
-
-        for name in names:
-            came: dict[date, int] = defaultdict(int)
-            went: dict[date, int] = defaultdict(int)
-            before: set[str] = set()
-            for index, (moment, _, _) in enumerate(captures):
-                now = set(states[index].get(name, {}))
-                for id in now - before:
-                    born = moment if index else min(moment, states[0][name][id]["created_at"])
-                    came[period_of(born, by)] += 1
-                for _ in before - now:
-                    went[period_of(moment, by)] += 1
-                before = now
-
-            def level(before_day: date, name: str | None = name) -> dict[str, Row]:
-                """Return the snapshots at the end of what lies before a day."""
-                known = [n for n, (moment, _, _) in enumerate(captures) if moment < midnight(before_day)]  # noqa: B023
-                if known:
-                    return states[known[-1]].get(name, {})  # noqa: B023
-                first = states[0].get(name, {})  # noqa: B023
-                return {id: each for id, each in first.items() if each["created_at"] < midnight(before_day)}
-
-            def weight(images: dict[str, Row]) -> float | None:
-                """Return the GiB of snapshots."""
-                sizes = [each["size_gib"] for each in images.values() if each["size_gib"] is not None]
-                return None if images and not sizes else round(sum(sizes), 9)
-
-            for period in periods:
-                # what the first capture reconstructs ends with its own period
-                opening, closing = level(period), level(next_period(period, by))
-                gib, gib_before = weight(closing), weight(opening)
-                is_partial = period == period_of(begun, by)
-                has_capture = any(period_of(moment, by) == period for moment, _, _ in captures)
-                is_before = period < period_of(begun, by)
-                net = len(closing) - len(opening)
-                found.append(
-                    {
-                        "account": account,
-                        "period": period,
-                        "region": name,
-                        "opening": len(opening),
-                        "created": came[period],
-                        "deleted": went[period],
-                        "closing": len(closing),
-                        "net": net,
-                        "growth_pct": 100 * net / len(opening) if opening and not is_partial else None,
-                        "gib_closing": gib,
-                        "gib_net": None if gib is None or gib_before is None else round(gib - gib_before, 9),
-                        "cost_per_month": None if gib is None or price is None else gib * price,
-                        "basis": "created_at"
-                        if is_before
-                        else "partial"
-                        if is_partial
-                        else "observed"
-                        if has_capture
-                        else "gap",
-                        "is_complete": period < last,
-                    }
-                )
-    return sorted(found, key=lambda each: (each["account"], each["period"], each["region"] or ""))
-
-
-def python_coverage(
-    history: dict[str, Captures],
-    *,
-    expected: tuple[str, ...] = (),
-    type: str | None = None,
-    region: str | None = None,
-    since: datetime | None = None,
-    end: datetime | None = None,
-    as_of: datetime | None = None,
-) -> list[Row]:
-    """Calculate region-coverage image by image."""
-    found: list[Row] = []
-    for account, every in sorted(history.items()):
-        captures = sorted(each for each in every if as_of is None or each[0] <= as_of)
-        if not captures:
-            continue
-        newest = captures[-1][0]
-        begin = since or midnight((newest if end is None else min(newest, end)).date() - timedelta(days=89))
-        observed = {
-            each["region"]
-            for moment, _, state in captures
-            if begin <= moment and (end is None or moment < end)
-            for each in state
-        } | set(expected)
-        captures = [each for each in captures if end is None or each[0] < end]
-        now = captures[-1][2] if captures else []
-        for kind in sorted({each["type"] for each in now}):
-            names = {each["image_id"]: each["name"] for each in now if each["type"] == kind}
-            for place in sorted(observed - {None}):
-                here = {each["image_id"] for each in now if each["type"] == kind and each["region"] == place}
-                seen = [
-                    (moment, each["type"]) for moment, _, state in captures for each in state if each["region"] == place
-                ]
-                is_retired = bool(seen) and not any(each["region"] == place for each in now)
-                missing = sorted(name for id, name in names.items() if id not in here)
-                is_missing_told = not is_retired and kind != "snapshot"
-                found.append(
-                    {
-                        "account": account,
-                        "type": kind,
-                        "region": place,
-                        "images": len(here),
-                        "of": len(names),
-                        "coverage_pct": 100 * len(here) / len(names),
-                        "missing": len(missing) if is_missing_told else None,
-                        "missing_names": missing if is_missing_told else None,
-                        "first_seen": min((moment for moment, each in seen if each == kind), default=None),
-                        "is_retired": is_retired,
-                    }
-                )
-    return [each for each in found if type in (None, each["type"]) and region in (None, each["region"])]
-
-
-INSTANTS = [at("2026-10-05") + timedelta(hours=hours) for hours in (0, 1, 1, 25, 26, 49, 200, 400, 401, 800, 1200)]
-CREATED = [
-    at("2025-02-03"),
-    at("2026-09-30"),
-    at("2026-10-04 23:00"),
-    at("2026-10-05"),
-    at("2026-10-06"),
-    at("2026-12-31"),
-]
-BOUNDS = [None, "2026-10-06", "2026-10-05T01:00Z", "2026-10-15T12:00Z", "2026-11-01", "2026-09-01"]
-
-
-@st.composite
-def states(draw: st.DrawFn) -> list[Row]:
-    """Draw the rows of one capture: images whose type, name, size and regions may be any."""
-    state: list[Row] = []
-    for id in draw(st.sets(st.sampled_from("abcd"), max_size=4)):
-        regions: list[str | None] = sorted(draw(st.sets(st.sampled_from(["R1", "R2", "R3"]), max_size=2))) or [None]  # type: ignore[arg-type]
-        fields = {
-            "type": draw(st.sampled_from(["snapshot", "snapshot", "base-os"])),
-            "name": draw(st.sampled_from([id, "other"])),
-            "size_gib": draw(st.sampled_from([None, 0.1, 2.5, 0.0])),
-            "created_at": draw(st.sampled_from(CREATED)),
-        }
-        state += [row(id, region, **fields) for region in regions]
-    return state
-
-
-histories = st.dictionaries(
-    st.sampled_from(["one", "two"]),
-    st.lists(st.tuples(st.sampled_from(INSTANTS), states()), min_size=1, max_size=7),
-    min_size=1,
-)
-
-
-def landed(url: str, drawn: dict[str, list[tuple[datetime, list[Row]]]], is_folded: bool) -> dict[str, Captures]:
-    """Land a drawn history, folded in part if asked, and return it with the ids of its captures."""
-    lake = Lake(url)
-    history: dict[str, Captures] = {}
-    for account, captures in drawn.items():
-        done = sorted(
-            ((land(lake, moment, state, account), state) for moment, state in captures),
-            key=lambda each: (each[0].captured_at, each[0].capture_id),
-        )
-        history[account] = [(capture.captured_at, capture.capture_id, state) for capture, state in done]
-        alone = [each for each in done if [c.captured_at for c, _ in done].count(each[0].captured_at) == 1]
-        if is_folded and alone:
-            fold(lake, alone[::2], at("2026-12-01"))
-            fold(lake, alone[: len(alone) // 2 + 1], at("2026-12-02"))
-    return history
-
-
-def bound(text: str | None, *, is_end: bool) -> datetime | None:
-    """Read a bound as the contract words it: dates are whole days, instants half-open."""
-    if text is None or "T" in text:
-        return None if text is None else datetime.fromisoformat(text)
-    return at(text) + timedelta(days=is_end)
-
-
-PROPERTY = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
-
-
-@PROPERTY
-@given(
-    drawn=histories,
-    is_folded=st.booleans(),
-    by=st.sampled_from(["day", "week", "month"]),
-    type=st.sampled_from(["snapshot", "snapshot", "base-os"]),
-    scope=st.sampled_from([{}, {"per_region": True}, {"region": "R1"}, {"region": "(none)"}]),
-    price=st.sampled_from([None, 0.25]),
-    since=st.sampled_from(BOUNDS),
-    until=st.sampled_from(BOUNDS),
-    as_of=st.sampled_from([None, None, "2026-10-06T01:00:00Z"]),
-)
-def test_growth_is_what_plain_python_counts(
-    drawn: Any, is_folded: bool, by: str, type: str, scope: Any, price: Any, since: Any, until: Any, as_of: Any
-) -> None:
-    """Over random histories, raw and folded, every cell is the one counted capture by capture; the laws hold."""
-    with tempfile.TemporaryDirectory() as url:
-        history = landed(url, drawn, is_folded)
-        options = {"by": by, "type": type, "since": since, "until": until, "as_of": as_of, **scope}
-        start, end = bound(since, is_end=False), bound(until, is_end=True)
-        known = None if as_of is None else datetime.fromisoformat(as_of)
-        lake = OpenLake(Lake(url), (), price)
-        if start and end and start >= end:
-            with pytest.raises(ReportError):
-                lake.report_rows("snapshot-growth", **options)
-            return
-        if known and not any(moment <= known for captures in history.values() for moment, _, _ in captures):
-            with pytest.raises(LakeError):
-                lake.report_rows("snapshot-growth", **options)
-            return
-        found = lake.report_rows("snapshot-growth", **options).to_pylist()
-    reference = python_growth(history, by=by, type=type, since=start, end=end, as_of=known, price=price, **scope)
-    assert found == reference
-    closings: dict[tuple[str, str | None], int] = {}
-    for each in found:
-        key = (each["account"], each["region"])
-        assert each["closing"] == each["opening"] + each["created"] - each["deleted"]
-        assert each["opening"] == closings.get(key, each["opening"])
-        closings[key] = each["closing"]
-
-
-@PROPERTY
-@given(
-    drawn=histories,
-    is_folded=st.booleans(),
-    expected=st.sampled_from([(), ("R1", "R9")]),
-    type=st.sampled_from([None, "snapshot"]),
-    region=st.sampled_from([None, None, "R1"]),
-    since=st.sampled_from(BOUNDS),
-    until=st.sampled_from(BOUNDS),
-)
-def test_coverage_is_what_plain_python_counts(
-    drawn: Any, is_folded: bool, expected: Any, type: Any, region: Any, since: Any, until: Any
-) -> None:
-    """Over random histories, raw and folded, every cell is the one counted image by image."""
-    start, end = bound(since, is_end=False), bound(until, is_end=True)
-    if start and end and start >= end:
-        start = since = None
-    with tempfile.TemporaryDirectory() as url:
-        history = landed(url, drawn, is_folded)
-        lake = OpenLake(Lake(url), expected, None)
-        found = lake.report_rows("region-coverage", type=type, region=region, since=since, until=until).to_pylist()
-        matrix = lake.report_rows("region-coverage", matrix=True, since="2020-01-01").to_pylist()
-    assert found == python_coverage(history, expected=expected, type=type, region=region, since=start, end=end)
-    for each in matrix:
-        now = {r["region"] for r in max(history[each["account"]])[2] if r["image_id"] == each["image_id"]}
-        assert {name for name, is_there in each.items() if is_there is True} == now - {None}
-
-
 # --- golden files
 
 
@@ -978,6 +633,18 @@ def test_misuse_is_a_report_error(name: str, options: Any, message: str) -> None
     with pytest.raises(ReportError, match=message) as caught:
         open_lake("lake").report_rows(name, **options)
     assert caught.value.exit_code == 2
+
+
+def test_a_misused_option_is_told_in_parts() -> None:
+    """Which option, what is wrong with it and what to do are fields of the error."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a")})
+    for options, parts in (
+        ({"by": "year"}, ("expected one of day, week, month", "--by 'year'", None)),
+        ({"account": "nobody"}, ("no account 'nobody' in the lake", None, "it holds default")),
+    ):
+        with pytest.raises(ReportError) as caught:
+            open_lake("lake").report_rows("snapshot-growth", **options)
+        assert (caught.value.seen, caught.value.where, caught.value.advice) == parts
 
 
 def test_options_are_bound_never_pasted() -> None:

@@ -17,7 +17,9 @@ from genesis_etl.lake import Lake
 from genesis_etl.reports import OpenLake, open_lake
 from genesis_etl.table import ROW
 from genesis_etl.warehouse import VIEWS, view_sql
+from tests import model
 from tests.histories import Row, at, fold, land, land_all, row, rows, snapshot_of
+from tests.model import Taken
 
 IMAGE_COLUMNS = ROW.names
 COLUMNS = {
@@ -52,7 +54,7 @@ def table(name: str, order: str = "all") -> list[Row]:
 def texts(found: list[Row]) -> list[str]:
     """Return rows as texts, sorted, instants in one form."""
     return sorted(
-        repr({key: value.isoformat() if isinstance(value, datetime) else value for key, value in each.items()})
+        repr({key: value.isoformat() if isinstance(value, datetime) else value for key, value in sorted(each.items())})
         for each in found
     )
 
@@ -182,26 +184,16 @@ def test_every_table_is_right_however_captures_are_folded(drawn: Any, is_swept: 
                     Path(url, path).unlink()
         opened = open_lake(url)
         found = {name: opened.sql_rows(f"select * from {name}").to_pylist() for name in COLUMNS}
-    landed = [
-        {"account": "default", "capture_id": captures[n].capture_id, "captured_at": captures[n].captured_at, **each}
-        for n, state in enumerate(states)
-        for each in state
-    ]
-    assert texts(found["image_regions"]) == texts(landed)
-    newest = max(captures[n].capture_id for n in captures)
-    assert texts(found["images"]) == texts([each for each in landed if each["capture_id"] == newest])
+    history = {
+        "default": [
+            Taken(captures[n].captured_at, captures[n].capture_id, state, captures[n].finished_at, 0, 0, 0)
+            for n, state in enumerate(states)
+        ]
+    }
+    assert texts(found["image_regions"]) == texts(model.image_regions(history))
+    assert texts(found["images"]) == texts(model.images(history))
     assert {each["capture_id"] for each in found["captures"]} == {each.capture_id for each in captures.values()}
-    times: list[datetime] = [captures[n].captured_at for n in range(len(states))]
-    expected = []
-    for key in {repr(each): each for state in states for each in state}.values():
-        holds = [key in state for state in states] + [False]
-        for n in range(len(states)):
-            if holds[n] and (n == 0 or not holds[n - 1]):
-                end = holds.index(False, n)
-                gone_at = times[end] if end < len(times) else None
-                run = {"account": "default", "first_seen": times[n], "last_seen": times[end - 1], "gone_at": gone_at}
-                expected.append(run | key)
-    assert texts(found["image_history"]) == texts(expected)
+    assert texts(found["image_history"]) == texts(model.image_history(history))
 
 
 # --- one read-only statement
