@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -39,6 +40,7 @@ from genesis_etl.times import parse_duration
 
 DECLARED = Path("prefect.yaml")
 EXPORT: Final = "export-images"
+_AGAIN: Final = "--again"  # how this process calls itself after the server was away
 _PAUSE: Final = 10.0  # seconds until Prefect's server is tried again
 _AHEAD: Final = timedelta(days=8)  # of a schedule, which has the gap of a weekend in it
 
@@ -122,13 +124,13 @@ def silence(served: Sequence[RunnerDeployment]) -> timedelta | None:
     return 2 * max(gaps) if gaps else None
 
 
-def serve(served: Sequence[RunnerDeployment], hook: Hook | None) -> None:
-    """Serve until a signal comes, and register the alarms first, if asked to; raises where Prefect is not there yet.
+def serve(served: Sequence[RunnerDeployment], hook: Hook | None, *, is_again: bool) -> None:
+    """Serve until a signal comes, and register the alarms first, if asked to.
 
+    Raises what Prefect does where it is not there yet; where this process has served before, it asks until it is.
     Schedules go on in Prefect when this ends: a stopped process must not silence the one that takes its place.
     """
     signal.signal(signal.SIGTERM, _end)
-    is_known = False
     while True:
         try:
             runner = Runner(name="genesis-etl", pause_on_shutdown=False)
@@ -136,18 +138,27 @@ def serve(served: Sequence[RunnerDeployment], hook: Hook | None) -> None:
                 runner.add_deployment(deployment)
             if hook is not None:
                 register_alarms(hook, silence(served))
-            if not is_known:
-                names = ", ".join(f"{deployment.flow_name}/{deployment.name}" for deployment in served)
-                print(f"serving {names}" + (", with alarms" if hook else "") + "; stop with Ctrl-C", flush=True)
-            is_known = True
-            asyncio.run(runner.start())
+            break
         except Exception as error:
-            if not is_known:
+            if not is_again:
                 raise
-            signal.signal(signal.SIGTERM, _end)  # that of the runner is for one that runs
-            told = f"Prefect's server does not answer ({type(error).__name__})"
-            print(f"warning: {told}; asking it again in {_PAUSE:.0f} s", file=sys.stderr, flush=True)
-        time.sleep(_PAUSE)
+            _wait_after(error)
+    names = ", ".join(f"{deployment.flow_name}/{deployment.name}" for deployment in served)
+    print(f"serving {names}" + (", with alarms" if hook else "") + "; stop with Ctrl-C", flush=True)
+    try:
+        asyncio.run(runner.start())
+    except Exception as error:
+        signal.signal(signal.SIGTERM, _end)  # that of the runner is for one that runs
+        _wait_after(error)
+        # A runner that has ended leaves threads behind, its health among them: begin anew as the same process.
+        again = sys.orig_argv[1:] if is_again else [*sys.orig_argv[1:], _AGAIN]
+        os.execv(sys.executable, [sys.executable, *again])
+
+
+def _wait_after(error: Exception) -> None:
+    told = f"Prefect's server does not answer ({type(error).__name__})"
+    print(f"warning: {told}; asking it again in {_PAUSE:.0f} s", file=sys.stderr, flush=True)
+    time.sleep(_PAUSE)
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:
@@ -158,6 +169,7 @@ def main() -> int:
     """Serve until a signal comes; one line where the file is not there or Prefect cannot be reached."""
     parser = argparse.ArgumentParser(description="Serve the deployments of prefect.yaml until interrupted.")
     parser.add_argument("--alarms", metavar="URL", help="Let Prefect tell this webhook of failed runs and of silence.")
+    parser.add_argument(_AGAIN, action="store_true", dest="is_again", help=argparse.SUPPRESS)
     asked, others = parser.parse_known_args()
     hook = None if asked.alarms is None else alarm_hook({"GENESIS_ETL_WEBHOOK": asked.alarms})
     # What was given may be the secret itself, so it is not repeated.
@@ -170,7 +182,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     try:
-        serve(served, hook)
+        serve(served, hook, is_again=asked.is_again)
     except KeyboardInterrupt:
         return 0
     except Exception as error:

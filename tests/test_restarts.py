@@ -11,10 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from genesis_etl.lake import Lake
 from genesis_etl.sandbox import Fault, Sandbox
-from tests.orchestrator import Prefect, declare, end, listening, start_serving
+from tests.orchestrator import Prefect, declare, end, free_port, listening, start_serving
 
 PERIOD = 25  # seconds; on a busy machine a run takes ten
 
@@ -26,6 +27,7 @@ class Machine:
         self.sandbox = sandbox
         self.folder = folder
         self.arguments = ("--alarms", hook)
+        self.port = free_port()
         (folder / "home").mkdir()
         self.prefect = Prefect.at(folder / "home")
         self.serving: subprocess.Popen[bytes] | None = None
@@ -39,8 +41,12 @@ class Machine:
         if self.prefect.process is None:
             self.prefect.start()
         if self.serving is None:
-            token = {"GENESISCLOUD_TOKEN": self.sandbox.token}
-            self.serving = start_serving(self.prefect, self.folder, *self.arguments, **token)
+            given = {
+                "GENESISCLOUD_TOKEN": self.sandbox.token,
+                "PREFECT_RUNNER_SERVER_ENABLE": "true",
+                "PREFECT_RUNNER_SERVER_PORT": str(self.port),
+            }
+            self.serving = start_serving(self.prefect, self.folder, *self.arguments, **given)
 
     def runs(self) -> list[int]:
         """Return the processes of flow runs."""
@@ -62,6 +68,12 @@ class Machine:
             self.serving = None
         if "server" in whom:
             self.prefect.stop(signal.SIGKILL)
+
+    def is_healthy(self) -> bool:
+        """Tell whether `serve.py` says that it asks for work."""
+        with suppress(requests.RequestException):
+            return requests.get(f"http://127.0.0.1:{self.port}/health", timeout=5).ok
+        return False
 
     def captures(self) -> set[str]:
         """Return the commits of the lake."""
@@ -155,7 +167,7 @@ def test_after_every_death_the_next_slot_captures_without_a_hand(machine: tuple[
 @pytest.mark.slow
 @pytest.mark.xdist_group("restarts")
 def test_a_server_that_is_long_away_ends_no_serving(machine: tuple[Machine, list[str]]) -> None:
-    """`serve.py` outlives a server that is away until Prefect's own runner gives up, and captures go on after it."""
+    """`serve.py` outlives a server that is away until Prefect's own runner gives up; captures go on, and it is well."""
     it, _ = machine
     it.kill("server")
     log = it.folder / "serve.log"
@@ -163,5 +175,6 @@ def test_a_server_that_is_long_away_ends_no_serving(machine: tuple[Machine, list
     it.start()
     before = it.captures()
     it.wait_for_another(before, "a capture")
+    it.wait_until("health", it.is_healthy)
     assert it.serving is not None
     assert it.serving.poll() is None
