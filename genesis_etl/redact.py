@@ -18,7 +18,7 @@ import os
 import re
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, Final, TextIO
@@ -242,6 +242,11 @@ class RedactedStream:
     def write(self, text: str) -> int:
         """Write the text without the secrets in it."""
         return self._stream.write(redact(text) if isinstance(text, str) else text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write every line without the secrets in it."""
+        for line in lines:
+            self.write(line)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
