@@ -18,7 +18,7 @@ import os
 import re
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, Final, TextIO
@@ -28,6 +28,7 @@ HIDDEN: Final = "***"
 _LEAST: Final = 4  # characters: what is shorter is no secret, and would be taken out of every other word
 _LEAST_GUESSED: Final = 6  # where only the name of a variable says that it is one
 _LEAST_PART: Final = 12  # of a part of a secret URL
+_START: Final = 3  # characters by which a secret is looked up
 _LONGEST_ESCAPE: Final = 9  # characters that one may take, as `&#x00041;` does
 
 # PASSWORD, TOKEN and the like wherever they stand in a name, what is short as a word of it alone.
@@ -39,7 +40,7 @@ _NO_SECRET_NAME = re.compile("(?:_FILE|_PATH|_DIR|_SOCK|_URL|_NAME|_ENV|_USER|_H
 _PROXY_NAME = re.compile("_PROXY$")
 
 # `http://`, and what people write instead: one slash, backslashes, slashes escaped as JSON does, no scheme at all.
-_BEFORE: Final = r"(?<![\w+.:/\\-])((?!file:///)[a-z][a-z0-9+.-]+:[/\\]+|//)"
+_BEFORE: Final = r"(?<![\w+.:/\\-])((?!file:///)[a-z][a-z0-9+.-]+:[/\\]++|//)"
 # What an advice writes in their place is no user and password.
 _USERINFO = re.compile(_BEFORE + r"(?!(?-i:USER:PASSWORD)@)(\S*)@", re.IGNORECASE)
 _FEW_SLASHES = re.compile(r"^[a-z][a-z0-9+.-]+:[/\\]+", re.IGNORECASE)
@@ -57,8 +58,8 @@ class _Secret:
         self.decoded = _decoded(text)
 
     def is_in(self, text: str, decoded: str) -> bool:
-        """Tell whether it may stand in the text; cheap, for nearly all texts hold no secret."""
-        return self.text in text or self.decoded in decoded or ("…" in text and self.decoded[:3] in decoded)
+        """Tell whether it may stand in the text, before anything is prepared to find it."""
+        return self.text in text or self.decoded in decoded or ("…" in text and self.decoded[:_START] in decoded)
 
     def taken_out(self, text: str) -> str:
         """Return the text without it, and without a beginning of it where the text was cut."""
@@ -96,25 +97,36 @@ class _Gate:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a signal's handler may make an error while its own thread learns
-        self._secrets: dict[str, _Secret] = {}
-        self._longest_first: list[_Secret] = []
-        self._environ: dict[str, str] = {}
+        self._known: set[str] = set()
+        self._by_start: dict[str, list[_Secret]] = {}
+        self._environ: dict[Any, Any] = {}
 
     def keep(self, text: str, least: int = _LEAST) -> None:
         text = text.strip()
-        if len(text) < least or text in self._secrets:
+        if len(text) < least:
             return
         with self._lock:
-            self._secrets[text] = _Secret(text)
-            # One secret may hold another, and what is left of it would tell its rest.
-            self._longest_first = sorted(self._secrets.values(), key=lambda secret: -len(secret.text))
+            if text not in self._known:
+                secret = _Secret(text)
+                for start in {text[:_START], secret.decoded[:_START]}:
+                    self._by_start[start] = [*self._by_start.get(start, []), secret]
+                self._known.add(text)
 
-    def secrets(self) -> list[_Secret]:
-        environ = dict(os.environ)
+    def secrets_in(self, text: str, decoded: str) -> list[_Secret]:
+        """Return the secrets that may stand in a text, in no more time the more are known; the longest first.
+
+        One secret may hold another, and what would be left of it tells its rest.
+        """
+        # Undecoded, as `os.environ` holds it, it takes no time to compare; to decode it takes longer than all the rest.
+        environ = getattr(os.environ, "_data", os.environ)
         if environ != self._environ:
-            keep_environment(environ)
-            self._environ = environ
-        return self._longest_first
+            keep_environment(os.environ)
+            self._environ = dict(environ)
+        known = self._by_start
+        starts = {each[at : at + _START] for each in {text, decoded} for at in range(len(each) - _START + 1)}
+        found = {id(secret): secret for start in starts if start in known for secret in known[start]}
+        there = [secret for secret in found.values() if secret.is_in(text, decoded)]
+        return sorted(there, key=lambda secret: -len(secret.text))
 
 
 _gate = _Gate()
@@ -123,9 +135,8 @@ _gate = _Gate()
 def redact(text: str) -> str:
     """Return the text with `***` for every secret in it."""
     decoded = _decoded(text)
-    for secret in _gate.secrets():
-        if secret.is_in(text, decoded):
-            text = secret.taken_out(text)
+    for secret in _gate.secrets_in(text, decoded):
+        text = secret.taken_out(text)
     if "@" in text or "%40" in text:
         text = _ENCODED_USERINFO.sub(rf"\1{HIDDEN}@", _USERINFO.sub(rf"\1{HIDDEN}@", text))
     return _CUT_USERINFO.sub(rf"\1{HIDDEN}…", text) if "…" in text else text
@@ -173,8 +184,8 @@ def keep_url(url: str) -> None:
 
 def keep_environment(environ: Mapping[str, str]) -> None:
     """Keep what variables hold whose names say so (PASSWORD, TOKEN, KEY, …), and the userinfo in any of them."""
-    for name, value in environ.items():
-        loud = name.upper()
+    for name in list(environ):  # another thread may change it meanwhile
+        value, loud = environ.get(name, ""), name.upper()
         if "@" in value and ("://" in value or _PROXY_NAME.search(loud)):
             keep_userinfo(value)
         if _SECRET_NAME.search(loud) and not _NO_SECRET_NAME.search(loud):
@@ -231,6 +242,11 @@ class RedactedStream:
     def write(self, text: str) -> int:
         """Write the text without the secrets in it."""
         return self._stream.write(redact(text) if isinstance(text, str) else text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write every line without the secrets in it."""
+        for line in lines:
+            self.write(line)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -482,6 +482,31 @@ def test_what_settings_are_refused_for_has_its_columns(
     assert ended.err == f"error: {where}: {row['seen']}; {row['advice']}\n"
 
 
+def test_the_row_of_a_failed_export_has_its_columns(
+    serve: Callable[..., Sandbox], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was seen, where and what to do are three columns there too, and empty where an account landed."""
+    sandbox = serve(collections=listing(3, 2))
+    monkeypatch.setenv("T_GOOD", sandbox.token)
+    monkeypatch.setenv("GENESISCLOUD_ENDPOINT", sandbox.endpoint)
+    monkeypatch.setenv("GENESIS_ETL_NOW", AT.isoformat())
+    accounts = '[accounts.good]\ntoken_env = "T_GOOD"\n[accounts.none]\ntoken_env = "T_NONE"\n'
+    Path("genesis-etl.toml").write_text(f'lake = "lake"\n{accounts}')
+    ended = run("export", "--format", "json")
+    assert ended.code == 2
+    told = [{name: row[name] for name in ("account", "status", "error", "where", "advice")} for row in ended.rows]
+    assert told == [
+        {"account": "good", "status": "landed", "error": None, "where": None, "advice": None},
+        {
+            "account": "none",
+            "status": "failed",
+            "error": "no token for account none",
+            "where": None,
+            "advice": "set the variable T_NONE",
+        },
+    ]
+
+
 def test_no_token_reaches_the_webhook(
     serve: Callable[..., Sandbox], listener: Listener, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:

@@ -249,6 +249,7 @@ def test_stderr_lets_no_secret_through_whoever_writes_it(
 
     def command(_: list[str]) -> int:
         print("printed token-0123456789", file=sys.stderr)
+        sys.stderr.writelines(["lines token-0123456789\n"])
         click.echo("echoed token-0123456789", err=True)
         logging.lastResort.handle(logging.makeLogRecord({"msg": "logged token-0123456789"}))  # type: ignore[union-attr]
         thread = threading.Thread(target=int, args=("token-0123456789",))
@@ -259,7 +260,14 @@ def test_stderr_lets_no_secret_through_whoever_writes_it(
 
     assert process.ended(command, ["--debug"]) == 1
     said = capsys.readouterr().err
-    for word in ("printed ***", "echoed ***", "logged ***", "literal for int() with base 10: '***'", "raised ***"):
+    for word in (
+        "printed ***",
+        "lines ***",
+        "echoed ***",
+        "logged ***",
+        "literal for int() with base 10: '***'",
+        "raised ***",
+    ):
         assert word in said
     assert "token-0123456789" not in said
 
