@@ -21,11 +21,9 @@ from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings, Thresholds
+from tests.commands import Run
 from tests.conftest import AT, files_of, listing, settings_for
 from tests.histories import at, land, land_all, row, rows
-from tests.test_cli import Run, api, run
-
-__all__ = ["api", "run"]  # fixtures
 
 HOUR = timedelta(hours=1)
 

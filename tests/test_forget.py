@@ -20,12 +20,10 @@ from genesis_etl.forget import forget, forgettable
 from genesis_etl.lake import Lake
 from genesis_etl.reports import open_lake
 from genesis_etl.verify import has_failed, verify
+from tests.commands import ETL, Run, refused
 from tests.conftest import figure
 from tests.histories import Row, at, died_at_every_step, fold, land, land_all, row, rows, snapshot_of
-from tests.test_cli import ETL, Run, refused, run
 from tests.test_compact import HISTORY, NOTHING, NOW, answers
-
-__all__ = ["run"]  # a fixture
 
 D = at("2026-11-02 12:00")
 

@@ -13,9 +13,7 @@ import pytest
 from genesis_etl import starter
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Settings
-from tests.test_cli import Run, api, refused, run
-
-__all__ = ["api", "run"]  # fixtures
+from tests.commands import Run, refused
 
 EXAMPLE = Path(__file__).parent.parent / "genesis-etl.example.toml"
 

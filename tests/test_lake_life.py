@@ -31,11 +31,9 @@ from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.table import CAPTURES, IMAGES, SCHEMA_VERSION, NewerSchema, upgraded
 from genesis_etl.verify import has_failed, verify
+from tests.commands import ETL, Run, refused
 from tests.conftest import settings_for
 from tests.histories import Row, at, land, land_all, row, rows, snapshot_of
-from tests.test_cli import ETL, Run, refused, run
-
-__all__ = ["run"]  # a fixture
 
 ROOT = Path(__file__).parent.parent
 NOW = at("2026-11-23 12:00")
