@@ -18,9 +18,9 @@ import requests
 from dlt.sources.helpers.rest_client import RESTClient
 from dlt.sources.helpers.rest_client.paginators import PageNumberPaginator
 
-from genesis_etl.api import Client
-from genesis_etl.capture import read_account
+from genesis_etl.api.client import Client
 from genesis_etl.errors import ListMoved
+from genesis_etl.reading import read_account
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 

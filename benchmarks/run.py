@@ -23,7 +23,7 @@ from pathlib import Path
 
 from genesis_etl.compact import compact
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
+from genesis_etl.query.open_lake import open_lake
 from genesis_etl.sandbox import Sandbox
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from genesis_etl.lake import Lake
-from genesis_etl.table import ROW
+from genesis_etl.rows import ROW
 
 ACCOUNT = "default"
 FIRST = datetime(2025, 1, 1, 0, 7, tzinfo=UTC)

@@ -12,7 +12,7 @@ from prefect import flow, get_run_logger
 from flows.artifacts import show_checks, showing_failure
 from flows.export_images import run_name, with_token
 from genesis_etl import Settings
-from genesis_etl.check import alarm, check, has_failed, unusable
+from genesis_etl.checks.check import alarm, check, has_failed, unusable
 from genesis_etl.errors import ChecksFailed, SettingsError
 from genesis_etl.settings import Account, alarm_hook
 

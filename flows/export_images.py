@@ -34,8 +34,8 @@ from prefect.utilities.annotations import quote
 from flows.alarms import tell_completed
 from flows.artifacts import show_captures, show_page, show_reports, showing_failure
 from genesis_etl import ExportFailed, GenesisEtlError, Settings, open_lake
-from genesis_etl.api import Stop
-from genesis_etl.check import beat
+from genesis_etl.api.client import Stop
+from genesis_etl.checks.check import beat
 from genesis_etl.errors import ApiUnavailable, LakeError, SettingsError
 from genesis_etl.pipeline import Proven, duration_of, land, normalise, read
 from genesis_etl.settings import Account, Secret

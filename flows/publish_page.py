@@ -10,7 +10,7 @@ from prefect import flow
 from flows.artifacts import show_page, show_reports, showing_failure
 from flows.export_images import run_name
 from genesis_etl import Settings
-from genesis_etl.dashboard import write_page
+from genesis_etl.dashboard.page import write_page
 
 
 @flow(name="publish-page", flow_run_name=run_name, retries=0)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from genesis_etl.commit import Capture
     from genesis_etl.errors import ExportFailed, GenesisEtlError
     from genesis_etl.pipeline import export
-    from genesis_etl.reports import OpenLake, open_lake
+    from genesis_etl.query.open_lake import OpenLake, open_lake
     from genesis_etl.settings import Settings
     from genesis_etl.version import __version__
 
@@ -30,11 +30,11 @@ _ROOMS = {
     "Capture": "commit",
     "ExportFailed": "errors",
     "GenesisEtlError": "errors",
-    "OpenLake": "reports",
+    "OpenLake": "query.open_lake",
     "Settings": "settings",
     "__version__": "version",
     "export": "pipeline",
-    "open_lake": "reports",
+    "open_lake": "query.open_lake",
 }
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genesis_etl.table import CAPTURES, NewerSchema, upgraded
+from genesis_etl.rows import CAPTURES, NewerSchema, upgraded
 from genesis_etl.text import shown
 
 # The columns of the table `captures`; the file knows one more.

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 from genesis_etl.commit import Commit, file_name, is_fold, stem_time, time_of_stem
 from genesis_etl.errors import LakeError
 from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Contents, Lake
+from genesis_etl.rows import CAPTURES, IMAGES
 from genesis_etl.storage import TEMPORARY, Entry
-from genesis_etl.table import CAPTURES, IMAGES
 
 GRACE: Final = timedelta(days=7)
 # A day is finished so long after its end: a capture that began before midnight has landed by then.
@@ -125,7 +125,7 @@ def _fold(lake: Lake, account: str, year: int, contents: Contents, end: datetime
     files = Counter(captures["file"].to_pylist())
     if len(files) < 2:
         return 0
-    from genesis_etl.warehouse import Warehouse  # DuckDB, which an export that folds nothing does without
+    from genesis_etl.query.warehouse import Warehouse  # DuckDB, which an export that folds nothing does without
 
     warehouse = Warehouse(Contents(captures))
     try:

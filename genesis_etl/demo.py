@@ -106,7 +106,7 @@ def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = 
 
 def write_page(url: str) -> Path:
     """Write the page of the demo's lake beside it, and return where."""
-    from genesis_etl import dashboard
+    from genesis_etl.dashboard import page as dashboard
 
     url = lake_url(url, "--lake")
     return dashboard.write_page(Settings(lake=url, page=str(_page(url))))

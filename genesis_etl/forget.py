@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from genesis_etl.commit import file_name, stem_time, time_of_stem
 from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Contents, Damage, Lake
+from genesis_etl.rows import CAPTURES, IMAGES
 from genesis_etl.storage import TEMPORARY, Entry
-from genesis_etl.table import CAPTURES, IMAGES
 from genesis_etl.text import shown
 
 _ROUNDS: Final = 5  # a fold under way beside may bring back, once, what it had read before

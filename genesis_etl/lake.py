@@ -32,8 +32,8 @@ from genesis_etl.commit import (
     time_of_stem,
 )
 from genesis_etl.errors import LakeError
+from genesis_etl.rows import CAPTURES, IMAGES, ROW, NewerSchema, schema_version
 from genesis_etl.storage import TEMPORARY, Entry, Storage, open_storage
-from genesis_etl.table import CAPTURES, IMAGES, ROW, NewerSchema, schema_version
 from genesis_etl.times import format_time
 
 NO_CAPTURE: Final = "no capture yet in {url}; run `genesis-etl export`"

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genesis_etl.api import Client, Stop
-from genesis_etl.capture import Progress, Reading, read_account
+from genesis_etl.api.client import Client, Stop
 from genesis_etl.commit import Capture
 from genesis_etl.errors import (
     BadPage,
@@ -29,9 +28,10 @@ from genesis_etl.errors import (
 )
 from genesis_etl.lake import Lake
 from genesis_etl.listeners import guards_listeners
+from genesis_etl.reading import Progress, Reading, read_account
 from genesis_etl.redact import clean_errors, redact
+from genesis_etl.rows import ROW, Rows, to_rows
 from genesis_etl.settings import Account, Settings
-from genesis_etl.table import ROW, Rows, to_rows
 from genesis_etl.times import format_time, parse_duration
 from genesis_etl.version import __version__
 

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from genesis_etl.commit import Commit, file_name, parse_commit, parse_rows
 from genesis_etl.errors import LakeError
 from genesis_etl.lake import NO_CAPTURE, ORPHAN_AGE, Lake
+from genesis_etl.rows import IMAGES, NewerSchema
 from genesis_etl.storage import TEMPORARY, Entry
-from genesis_etl.table import IMAGES, NewerSchema
 from genesis_etl.text import counted, shown
 
 # `orphan` and `stray` are notes: no table reads such a file.

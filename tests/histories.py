@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from genesis_etl.commit import Capture, capture_rows
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
-from genesis_etl.table import IMAGES, ROW
+from genesis_etl.query.open_lake import open_lake
+from genesis_etl.rows import IMAGES, ROW
 
 Row = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from genesis_etl.api import Client
+from genesis_etl.api.client import Client
 from genesis_etl.errors import GenesisEtlError
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import some_images, told

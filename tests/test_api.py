@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from genesis_etl.api import Client, Stop
+from genesis_etl.api.client import Client, Stop
 from genesis_etl.errors import ApiUnavailable, AuthError, BadPage, CollectionRefused, ExportFailed, GenesisEtlError
 from genesis_etl.lake import Lake
 from genesis_etl.pipeline import export

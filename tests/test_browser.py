@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from genesis_etl.dashboard import make_page, number
+from genesis_etl.dashboard.page import make_page, number
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
+from genesis_etl.query.open_lake import open_lake
 from tests.histories import at, land, row
 from tests.test_dashboard import NAMES, grown
 

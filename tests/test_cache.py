@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from genesis_etl.api import Client
-from genesis_etl.check import check
+from genesis_etl.api.client import Client
+from genesis_etl.checks.check import check
 from genesis_etl.errors import ApiUnavailable, AuthError, BadPage, CollectionRefused
 from genesis_etl.pipeline import export, live_rows
 from genesis_etl.sandbox import Fault, Sandbox

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from genesis_etl.api import Client
-from genesis_etl.capture import Reading, read_account
+from genesis_etl.api.client import Client
+from genesis_etl.api.page import Page
 from genesis_etl.errors import BadPage, CaptureError, CollectionRefused, ListMoved
-from genesis_etl.page import Page
+from genesis_etl.reading import Reading, read_account
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.conftest import export, listing, refused, settings_for, some_images, some_snapshots
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-import genesis_etl.api
-from genesis_etl.check import SCHEMA, beat, check, has_failed
+import genesis_etl.api.client
+from genesis_etl.checks.check import SCHEMA, beat, check, has_failed
 from genesis_etl.errors import SettingsError
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
+from genesis_etl.query.open_lake import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings, Thresholds
 from tests.commands import Run
@@ -599,7 +599,7 @@ def test_a_good_export_is_heard(
 
 def test_a_listener_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat that is never answered costs no more than its time."""
-    monkeypatch.setattr(genesis_etl.api, "NOTICE_SECONDS", 0.3)
+    monkeypatch.setattr(genesis_etl.api.client, "NOTICE_SECONDS", 0.3)
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/x"

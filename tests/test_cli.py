@@ -23,9 +23,9 @@ import click
 import pandas as pd
 import pytest
 
-from genesis_etl import reports
 from genesis_etl.cli.commands import cli
 from genesis_etl.lake import Lake
+from genesis_etl.query import open_lake as reports
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.version import __version__
 from tests.commands import ERROR, ETL, Ended, Run, etl, refused

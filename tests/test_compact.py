@@ -20,7 +20,7 @@ from genesis_etl.commit import is_fold
 from genesis_etl.compact import Folding, compact
 from genesis_etl.errors import LakeError
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
+from genesis_etl.query.open_lake import open_lake
 from tests.conftest import figure
 from tests.histories import Row, at, died_at_every_step, fold, land, land_all, row, rows, snapshot_of
 

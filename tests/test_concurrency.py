@@ -13,7 +13,7 @@ import pytest
 
 from genesis_etl.commit import Capture
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
+from genesis_etl.query.open_lake import open_lake
 from genesis_etl.verify import has_failed, verify
 from tests.conftest import figure
 from tests.histories import Row, at, fold, land, rows

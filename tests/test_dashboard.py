@@ -17,11 +17,21 @@ from typing import Any
 
 import pytest
 
-from genesis_etl import cli, figures
-from genesis_etl.dashboard import ago, argument, coverage_level, make_page, number, signed, span, write_page
+from genesis_etl import cli
+from genesis_etl.dashboard.page import (
+    ago,
+    argument,
+    coverage_level,
+    figures,
+    make_page,
+    number,
+    signed,
+    span,
+    write_page,
+)
 from genesis_etl.errors import SettingsError
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
+from genesis_etl.query.open_lake import open_lake
 from genesis_etl.settings import Settings
 from tests.conftest import full_disk
 from tests.histories import at, land, land_all, row, rows

@@ -18,10 +18,10 @@ import pytest
 from genesis_etl import settings
 from genesis_etl.cli.commands import cli
 from genesis_etl.lake import Lake
-from genesis_etl.reports import find_report, open_lake, report_names
+from genesis_etl.query.open_lake import find_report, open_lake, report_names
+from genesis_etl.rows import CAPTURES, IMAGES
 from genesis_etl.sandbox import FAULTS
 from genesis_etl.settings.example import documented, example
-from genesis_etl.table import CAPTURES, IMAGES
 from tests.commands import Run
 from tests.histories import Row, at, land_all, row, rows
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from genesis_etl.api import Client
-from genesis_etl.capture import MAX_PASSES, Reading, read_account
+from genesis_etl.api.client import Client
+from genesis_etl.api.page import Page
 from genesis_etl.errors import ListMoved
-from genesis_etl.page import Page
+from genesis_etl.reading import MAX_PASSES, Reading, read_account
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.conftest import figure, settings_for
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 import genesis_etl
+from genesis_etl.cli.process import Stopped
 from genesis_etl.commit import Capture
 from genesis_etl.errors import ExportFailed, SettingsError
 from genesis_etl.lake import Lake
 from genesis_etl.pipeline import export, live_rows
-from genesis_etl.process import Stopped
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import AT, files_of, listing, refused, settings_for, some_images, some_snapshots

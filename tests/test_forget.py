@@ -18,7 +18,7 @@ from genesis_etl.compact import compact
 from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.forget import forget, forgettable
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
+from genesis_etl.query.open_lake import open_lake
 from genesis_etl.verify import has_failed, verify
 from tests.commands import ETL, Run, refused
 from tests.conftest import figure

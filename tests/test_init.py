@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from genesis_etl import starter
+from genesis_etl.cli import starter
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Settings
 from tests.commands import Run, refused

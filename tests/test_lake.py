@@ -26,9 +26,9 @@ from genesis_etl.commit import Capture, capture_rows
 from genesis_etl.compact import compact_account
 from genesis_etl.errors import GenesisEtlError, LakeError
 from genesis_etl.lake import Lake
-from genesis_etl.reports import open_lake
+from genesis_etl.query.open_lake import open_lake
+from genesis_etl.rows import CAPTURES, IMAGES
 from genesis_etl.storage import LocalStorage
-from genesis_etl.table import CAPTURES, IMAGES
 from genesis_etl.verify import has_failed, verify
 from tests.conftest import figure
 from tests.histories import at, fold, land, land_all, row, rows, snapshot_of

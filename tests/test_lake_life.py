@@ -27,9 +27,9 @@ from genesis_etl.errors import ExportFailed, LakeError
 from genesis_etl.forget import forget, forgettable
 from genesis_etl.lake import Lake
 from genesis_etl.pipeline import export
-from genesis_etl.reports import open_lake
+from genesis_etl.query.open_lake import open_lake
+from genesis_etl.rows import CAPTURES, IMAGES, SCHEMA_VERSION, NewerSchema, upgraded
 from genesis_etl.sandbox import Sandbox
-from genesis_etl.table import CAPTURES, IMAGES, SCHEMA_VERSION, NewerSchema, upgraded
 from genesis_etl.verify import has_failed, verify
 from tests.commands import ETL, Run, refused
 from tests.conftest import settings_for

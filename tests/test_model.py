@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from genesis_etl import reports, warehouse
 from genesis_etl.lake import Lake
-from genesis_etl.reports import OpenLake
+from genesis_etl.query import open_lake as reports
+from genesis_etl.query import warehouse
+from genesis_etl.query.open_lake import OpenLake
 from tests import model
 from tests.conftest import figure
 from tests.lives import REGIONS, draw, live

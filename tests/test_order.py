@@ -16,9 +16,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from genesis_etl import warehouse
 from genesis_etl.lake import Contents, Lake
-from genesis_etl.warehouse import Warehouse
+from genesis_etl.query import warehouse
+from genesis_etl.query.warehouse import Warehouse
 from tests.lives import draw, live
 
 SQL = Path(warehouse.__file__).with_name("sql")

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import pytest
 
+from genesis_etl.api.pacer import Pacer
 from genesis_etl.errors import ApiUnavailable
-from genesis_etl.pacer import Pacer
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.conftest import listing, settings_for

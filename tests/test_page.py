@@ -13,8 +13,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 import genesis_etl
+from genesis_etl.api.page import read_page
 from genesis_etl.errors import BadPage
-from genesis_etl.page import read_page
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Settings

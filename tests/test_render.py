@@ -21,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genesis_etl.cli.commands import cli
+from genesis_etl.cli.output import FORMS
 from genesis_etl.errors import ReportError
+from genesis_etl.query.open_lake import ENGINES, PERIODS
 from genesis_etl.render import FORMATS, escaped, render
-from genesis_etl.reports import ENGINES, PERIODS
-from genesis_etl.screen import FORMS
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 AT = datetime(2026, 11, 23, 16, 30, 0, 954_000, tzinfo=UTC)

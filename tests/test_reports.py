@@ -19,8 +19,8 @@ import pytest
 from genesis_etl import cli
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import Lake
+from genesis_etl.query.open_lake import OpenLake, describe, find_report, open_lake, report_names
 from genesis_etl.render import render, sparkline, wrapped
-from genesis_etl.reports import OpenLake, describe, find_report, open_lake, report_names
 from genesis_etl.storage import LocalStorage
 from tests.histories import at, fold, land, land_all, report, row, rows
 

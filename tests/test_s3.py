@@ -18,7 +18,7 @@ import requests
 from pyarrow import fs
 
 from genesis_etl import open_lake
-from genesis_etl.check import check
+from genesis_etl.checks.check import check
 from genesis_etl.compact import compact
 from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.forget import forget

@@ -21,9 +21,10 @@ from urllib.parse import quote
 import click
 import pytest
 
-from genesis_etl import cli, process
+from genesis_etl import cli
 from genesis_etl import redact as gate
-from genesis_etl.api import Client
+from genesis_etl.api.client import Client
+from genesis_etl.cli import process
 from genesis_etl.errors import (
     ApiUnavailable,
     BadValue,
@@ -34,8 +35,8 @@ from genesis_etl.errors import (
     SettingsError,
 )
 from genesis_etl.pipeline import export, live_rows
+from genesis_etl.query.open_lake import open_lake
 from genesis_etl.redact import keep_secret, redact
-from genesis_etl.reports import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import files_of, listing, refused, settings_for, some_images, told

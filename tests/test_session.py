@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from genesis_etl.api import notify
+from genesis_etl.api.client import notify
 from genesis_etl.errors import ApiUnavailable, GenesisEtlError, SettingsError
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
@@ -434,7 +434,7 @@ def test_a_proxy_that_cannot_be_read(proxy: str, monkeypatch: pytest.MonkeyPatch
 )
 def test_a_proxy_that_no_waiting_mends(name: str, proxy: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown scheme, and SOCKS without its package, are told as the setting that they are, before any request."""
-    monkeypatch.setattr("genesis_etl.session.find_spec", lambda _: None)
+    monkeypatch.setattr("genesis_etl.api.session.find_spec", lambda _: None)
     monkeypatch.setenv(name, proxy)
     with pytest.raises(SettingsError) as caught:
         client_of(443, "api.test", "https")
@@ -518,7 +518,7 @@ def test_a_proxy_of_no_such_name(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("proxy", ["socks5://h:1", f"http://u:{SECRET}/@h:1"])
 def test_a_hook_behind_a_proxy_that_cannot_be_used(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A webhook that no proxy lets out is an error of the webhook, which costs no run."""
-    monkeypatch.setattr("genesis_etl.session.find_spec", lambda _: None)
+    monkeypatch.setattr("genesis_etl.api.session.find_spec", lambda _: None)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     hook = Hook(f"https://hooks.test/{TOKEN}")
     with pytest.raises(ApiUnavailable, match=r"hooks\.test: the proxy in HTTPS_PROXY") as caught:

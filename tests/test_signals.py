@@ -25,7 +25,7 @@ number, place, told = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 sys.argv = ["genesis-etl", *sys.argv[4:]]
 found = []
 def hear(event, arguments):
-    if event == "import" and (found or arguments[0] == "genesis_etl.process"):
+    if event == "import" and (found or arguments[0] == "genesis_etl.cli.process"):
         found.append(arguments[0])
         if len(found) == place:
             os.kill(os.getpid(), number)

@@ -12,7 +12,7 @@ from genesis_etl import open_lake
 from genesis_etl.compact import compact
 from genesis_etl.errors import ReportError
 from genesis_etl.lake import Lake
-from genesis_etl.reports import OpenLake, find_report, report_names
+from genesis_etl.query.open_lake import OpenLake, find_report, report_names
 from tests.histories import at, land, land_all, row, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("spark")]

@@ -10,8 +10,8 @@ import pytest
 
 from genesis_etl.errors import BadPage
 from genesis_etl.pipeline import land, normalise, read
+from genesis_etl.rows import ROW, to_rows
 from genesis_etl.sandbox import Sandbox
-from genesis_etl.table import ROW, to_rows
 from tests.conftest import files_of, listing, settings_for, some_images
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from genesis_etl import transport
-from genesis_etl.api import Client
+from genesis_etl.api import transport
+from genesis_etl.api.client import Client
 from genesis_etl.errors import ApiUnavailable
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox

@@ -15,7 +15,7 @@ import pytest
 from genesis_etl.commit import capture_rows
 from genesis_etl.errors import LakeError
 from genesis_etl.lake import Lake
-from genesis_etl.table import IMAGES, ROW
+from genesis_etl.rows import IMAGES, ROW
 from genesis_etl.verify import SCHEMA, has_failed, verify
 from tests.conftest import figure
 from tests.histories import at, fold, land, land_all, rows, snapshot_of

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from genesis_etl.commit import Capture
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import Lake
-from genesis_etl.reports import OpenLake, open_lake
-from genesis_etl.table import ROW
-from genesis_etl.warehouse import VIEWS, view_sql
+from genesis_etl.query.open_lake import OpenLake, open_lake
+from genesis_etl.query.warehouse import VIEWS, view_sql
+from genesis_etl.rows import ROW
 from tests import model
 from tests.histories import Row, at, fold, land, land_all, row, rows, snapshot_of
 from tests.model import Taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from genesis_etl import signals
+from genesis_etl.cli import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
     signals.install_signal_handlers()
-    from genesis_etl import process
-    from genesis_etl.cli import commands  # noqa: F401  while a signal may still end the process at once
+    from genesis_etl.cli import (
+        commands,  # noqa: F401  while a signal may still end the process at once
+        process,
+    )
 
     process.prepare()
     try:
@@ -31,7 +33,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; whatever goes wrong has been said in one line by then."""
     import functools
 
-    from genesis_etl import process
+    from genesis_etl.cli import process
     from genesis_etl.cli.commands import cli
 
     return process.ended(functools.partial(cli.main, prog_name="genesis-etl", standalone_mode=False), arguments)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from genesis_etl import demo as demo_room
+from genesis_etl.cli.output import Output, common_options, lake_option, row_options
+from genesis_etl.cli.signals import Stopped
 from genesis_etl.errors import ExportFailed, GenesisEtlError, ReportError, SettingsError
 from genesis_etl.outfile import refuse_unwritable
-from genesis_etl.screen import Output, common_options, lake_option, row_options
 from genesis_etl.settings import DEFAULT_CONFIG, SETTINGS, Settings, alarm_hook
-from genesis_etl.signals import Stopped
 from genesis_etl.text import shown
 from genesis_etl.times import parse_duration, parse_time
 from genesis_etl.version import __version__
@@ -36,7 +36,7 @@ def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping
     import pyarrow as pa
 
     from genesis_etl.commit import CAPTURE_COLUMNS, capture_rows
-    from genesis_etl.table import CAPTURES
+    from genesis_etl.rows import CAPTURES
 
     captures = {row["account"]: row for row in capture_rows(landed).to_pylist()}
     rows = []
@@ -133,7 +133,7 @@ def export_command(
         raise failed
     if settings.heartbeat is None:
         return
-    from genesis_etl.check import beat
+    from genesis_etl.checks.check import beat
 
     beat(settings, lambda text: output.say(f"warning: {text}"))  # whoever waits for it will ask
 
@@ -217,8 +217,8 @@ def report_command(
     """
     import pyarrow as pa
 
-    from genesis_etl import forecast as future
-    from genesis_etl.reports import describe, find_report, open_lake, report_names
+    from genesis_etl.query import forecast as future
+    from genesis_etl.query.open_lake import describe, find_report, open_lake, report_names
 
     if is_list:
         titles = [find_report(each).title for each in report_names()]
@@ -256,7 +256,7 @@ def sql_command(config: str | None, output: Output, statement: str, lake: str | 
     \b
     Example:  genesis-etl sql "select region, count(*) as images from images group by all order by all"
     """
-    from genesis_etl.reports import open_lake
+    from genesis_etl.query.open_lake import open_lake
 
     settings = Settings.load(config, lake=lake)
     output.print_rows(open_lake(settings.lake).sql_rows(statement))
@@ -276,7 +276,7 @@ def dashboard_command(config: str | None, output: Output, page: str | None, lake
     \b
     Example:  genesis-etl dashboard --output page.html
     """
-    from genesis_etl.dashboard import write_page
+    from genesis_etl.dashboard.page import write_page
     from genesis_etl.lake import NO_CAPTURE, Lake
 
     if page == "-":
@@ -348,7 +348,7 @@ def check_command(config: str | None, output: Output, max_age: str | None, lake:
     \b
     Example:  genesis-etl check --max-age 2h
     """
-    from genesis_etl.check import alarm, check, failures, in_short, unusable
+    from genesis_etl.checks.check import alarm, check, failures, in_short, unusable
 
     try:
         settings = Settings.load(config, lake=lake, max_age=max_age)
@@ -380,8 +380,8 @@ def init_command(config: str | None, output: Output) -> None:
     \b
     Example:  genesis-etl init
     """
-    from genesis_etl.check import try_token
-    from genesis_etl.starter import write_settings
+    from genesis_etl.checks.check import try_token
+    from genesis_etl.cli.starter import write_settings
 
     path = DEFAULT_CONFIG if config is None else Path(config)
     write_settings(path)
@@ -515,7 +515,7 @@ def demo_command(output: Output, days: int, lake: str, **_: Any) -> None:
     \b
     Example:  genesis-etl demo --days 120
     """
-    from genesis_etl.reports import find_report, open_lake
+    from genesis_etl.query.open_lake import find_report, open_lake
 
     is_shown = sys.stderr.isatty() and not output.is_quiet
 

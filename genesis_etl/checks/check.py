@@ -21,17 +21,17 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genesis_etl.api import Client, Stop, notify
+from genesis_etl.api.client import Client, Stop, notify
 from genesis_etl.errors import ApiError, GenesisEtlError, LakeError, SettingsError
 from genesis_etl.lake import Contents, Lake
 from genesis_etl.pipeline import TOLERANCE, refuse_clock
+from genesis_etl.query.open_lake import find_report
+from genesis_etl.query.warehouse import Warehouse
 from genesis_etl.redact import clean_errors, redact
-from genesis_etl.reports import find_report
 from genesis_etl.settings import Account, Hook, Settings
 from genesis_etl.text import counted, shown
 from genesis_etl.times import format_time
 from genesis_etl.verify import FAILURES, verify
-from genesis_etl.warehouse import Warehouse
 
 SCHEMA: Final = pa.schema(
     [(name, pa.string()) for name in ("check", "account", "status", "seen", "where", "wanted", "advice")]

@@ -12,9 +12,9 @@ from typing import TextIO, cast
 
 import click
 
+from genesis_etl.cli.signals import Stopped, stopped
 from genesis_etl.errors import GenesisEtlError
 from genesis_etl.redact import RedactedStream, redact
-from genesis_etl.signals import Stopped, stopped
 from genesis_etl.text import shown
 
 

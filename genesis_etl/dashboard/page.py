@@ -18,10 +18,10 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
-from genesis_etl import charts, figures
-from genesis_etl.figures import Figures, Row, Scope, View
+from genesis_etl.dashboard import charts, figures
+from genesis_etl.dashboard.figures import Figures, Row, Scope, View
 from genesis_etl.outfile import replace_file
-from genesis_etl.reports import OpenLake, open_lake
+from genesis_etl.query.open_lake import OpenLake, open_lake
 from genesis_etl.settings import Settings
 from genesis_etl.text import shown
 from genesis_etl.version import __version__

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genesis_etl import forecast as future
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import NO_CAPTURE, Contents, Lake
+from genesis_etl.query import forecast as future
+from genesis_etl.query.warehouse import Warehouse
 from genesis_etl.text import seen, shown
 from genesis_etl.times import CALENDAR, end_of, format_time, parse_duration, parse_time
-from genesis_etl.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -276,7 +276,7 @@ class OpenLake:
 
     def _open(self, contents: Contents, as_of: datetime | None = None) -> Engine:
         if self._engine == "spark":
-            from genesis_etl.spark import SparkWarehouse
+            from genesis_etl.query.spark import SparkWarehouse
 
             return SparkWarehouse(contents, regions=self._regions, as_of=as_of)
         return Warehouse(contents, regions=self._regions, as_of=as_of)

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake import Contents
-from genesis_etl.table import IMAGES
+from genesis_etl.rows import IMAGES
 from genesis_etl.text import shown
 from genesis_etl.times import CALENDAR
 

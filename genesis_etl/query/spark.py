@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from genesis_etl.errors import ReportError
 from genesis_etl.lake import Contents
-from genesis_etl.table import IMAGES
+from genesis_etl.query.warehouse import VIEWS, view_sql
+from genesis_etl.rows import IMAGES
 from genesis_etl.text import shown
 from genesis_etl.times import CALENDAR
-from genesis_etl.warehouse import VIEWS, view_sql
 
 try:
     import sqlglot

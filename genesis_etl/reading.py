@@ -22,8 +22,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from genesis_etl.api.page import Item, Page
 from genesis_etl.errors import CaptureError, CollectionRefused, ListMoved, PageMissing
-from genesis_etl.page import Item, Page
 from genesis_etl.text import shown
 
 MAX_PASSES: Final = 5

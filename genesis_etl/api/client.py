@@ -26,6 +26,10 @@ from urllib.parse import urlencode, urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
+from genesis_etl.api.pacer import Pacer
+from genesis_etl.api.page import PER_PAGE, Page, read_page
+from genesis_etl.api.session import Session
+from genesis_etl.api.transport import CHUNK, Addresses, TooMuch, attempt
 from genesis_etl.errors import (
     ApiError,
     ApiUnavailable,
@@ -35,13 +39,9 @@ from genesis_etl.errors import (
     PageMissing,
     SettingsError,
 )
-from genesis_etl.pacer import Pacer
-from genesis_etl.page import PER_PAGE, Page, read_page
 from genesis_etl.redact import redact
-from genesis_etl.session import Session
 from genesis_etl.settings import Account, Hook, Settings
 from genesis_etl.text import shown
-from genesis_etl.transport import CHUNK, Addresses, TooMuch, attempt
 
 MAX_BODY: Final = 32 * 2**20
 _MAX_WIRE: Final = 2 * MAX_BODY  # headers, and chunks so small that their frames weigh as much as they hold

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
+from genesis_etl.cli.process import forget_stdout
 from genesis_etl.errors import SettingsError
 from genesis_etl.outfile import descriptor_of, refuse_unwritable, replace_file
-from genesis_etl.process import forget_stdout
 from genesis_etl.settings import SETTINGS
 from genesis_etl.text import shown
 from genesis_etl.version import __version__
@@ -23,7 +23,7 @@ from genesis_etl.version import __version__
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from genesis_etl.capture import Progress
+    from genesis_etl.reading import Progress
 
 FORMS: Final = ("table", "csv", "json", "markdown", "parquet")  # what `render` makes, which is slow to import
 _FINDING: Final = 1000  # characters of a cell of `check` or `verify`

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genesis_etl.errors import ReportError
-from genesis_etl.forecast import LEAST, append_forecast
-from genesis_etl.reports import OpenLake
+from genesis_etl.query.forecast import LEAST, append_forecast
+from genesis_etl.query.open_lake import OpenLake
 
 Row = dict[str, Any]
 

@@ -21,9 +21,9 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_p
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
+from genesis_etl.api.transport import TimedHTTPPool, TimedHTTPSPool, timed_context
 from genesis_etl.errors import SettingsError
 from genesis_etl.text import shown
-from genesis_etl.transport import TimedHTTPPool, TimedHTTPSPool, timed_context
 
 _CONNECTIONS: Final = 16  # kept open; more threads than that only open more
 _SOCKS: Final = ("socks4", "socks4a", "socks5", "socks5h")

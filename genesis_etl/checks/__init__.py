@@ -1,0 +1,1 @@
+"""Is everything well? A row per check, and who is told."""

@@ -1,0 +1,1 @@
+"""The dashboard: one HTML page with figures and charts, which fetches nothing."""

@@ -1,0 +1,1 @@
+"""The questions: the tables over a lake, the reports, and the engines that run them."""
