@@ -1,4 +1,4 @@
-"""The schema of the lake, and an account's images as rows of image × region.
+"""An account's images as rows of image × region.
 
     {"id": "2c6d", "name": "Ubuntu 22.04", "type": "base-os", "created_at": "2020-03-06T14:07:18.311Z",
      "regions": ["ARC-IS-HAF-1", "NORD-NO-KRS-1"]}
@@ -31,70 +31,37 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 Items = Mapping[str, Item]
 
-# A new version may add nullable columns, anywhere; columns of older ones stay. Readers null what a file lacks.
-SCHEMA_VERSION: Final = 1
 GIB: Final = 2**30
 _MOST_EXACT: Final = 2**53  # above it a double skips integers
 _GIVES_WAY = re.compile(r"(?:images\.)*snapshots")
 _DIGITS = re.compile(r"[0-9]{1,16}")
-_INSTANT: Final = pa.timestamp("us", tz="UTC")
+INSTANT: Final = pa.timestamp("us", tz="UTC")
 
 
-def _field(name: str, type: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field:
+def described(name: str, type: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field:
+    """Return a field with its description, which lies in every file."""
     return pa.field(name, type, nullable=nullable, metadata={"description": description})
 
 
 # What identifies a row; two rows are the same when all of these are, null being equal to null.
 ROW: Final = pa.schema(
     [
-        _field("image_id", pa.string(), "id of the image, as the API gives it"),
-        _field("name", pa.string(), "display name; for a snapshot any text a person chose"),
-        _field("type", pa.string(), "base-os, preconfigured, cloud-image, snapshot, or a later one"),
-        _field("region", pa.string(), "region id; null for an image that lists none", nullable=True),
-        _field("created_at", _INSTANT, "when the image was created"),
-        _field("updated_at", _INSTANT, "when the API says it last changed", nullable=True),
-        _field("os_type", pa.string(), "operating system, such as linux", nullable=True),
-        _field("family", pa.string(), "family, such as ubuntu", nullable=True),
-        _field("slug", pa.string(), "short name, such as ubuntu-22.04", nullable=True),
-        _field("versions", pa.list_(pa.string()), "versions of a cloud image", nullable=True),
-        _field("size_gib", pa.float64(), "size in GiB (2^30 bytes), from /snapshots", nullable=True),
-        _field("status", pa.string(), "state of a snapshot, from /snapshots", nullable=True),
-        _field("source_instance_id", pa.string(), "instance the snapshot was taken from", nullable=True),
-        _field("source_snapshot_id", pa.string(), "snapshot that this one is a copy of", nullable=True),
-        _field("extra", pa.string(), "JSON object of every field not named here, keys sorted", nullable=True),
+        described("image_id", pa.string(), "id of the image, as the API gives it"),
+        described("name", pa.string(), "display name; for a snapshot any text a person chose"),
+        described("type", pa.string(), "base-os, preconfigured, cloud-image, snapshot, or a later one"),
+        described("region", pa.string(), "region id; null for an image that lists none", nullable=True),
+        described("created_at", INSTANT, "when the image was created"),
+        described("updated_at", INSTANT, "when the API says it last changed", nullable=True),
+        described("os_type", pa.string(), "operating system, such as linux", nullable=True),
+        described("family", pa.string(), "family, such as ubuntu", nullable=True),
+        described("slug", pa.string(), "short name, such as ubuntu-22.04", nullable=True),
+        described("versions", pa.list_(pa.string()), "versions of a cloud image", nullable=True),
+        described("size_gib", pa.float64(), "size in GiB (2^30 bytes), from /snapshots", nullable=True),
+        described("status", pa.string(), "state of a snapshot, from /snapshots", nullable=True),
+        described("source_instance_id", pa.string(), "instance the snapshot was taken from", nullable=True),
+        described("source_snapshot_id", pa.string(), "snapshot that this one is a copy of", nullable=True),
+        described("extra", pa.string(), "JSON object of every field not named here, keys sorted", nullable=True),
     ]
-)
-
-IMAGES: Final = pa.schema(
-    [
-        _field("account", pa.string(), "short name of the account"),
-        _field("first_seen", _INSTANT, "first capture of this file with the row as it stands"),
-        _field("last_seen", _INSTANT, "last capture of this file with it, none of the file between without it"),
-        *ROW,
-    ],
-    metadata={"genesis_etl.schema_version": str(SCHEMA_VERSION)},
-)
-
-CAPTURES: Final = pa.schema(
-    [
-        _field("account", pa.string(), "short name of the account"),
-        _field("capture_id", pa.string(), "unique; sorts by time; survives folding"),
-        _field("captured_at", _INSTANT, "when the read began"),
-        _field("finished_at", _INSTANT, "when the read was proven"),
-        _field("images", pa.int64(), "images, snapshots included"),
-        _field("snapshots", pa.int64(), "entries of /snapshots; null if it was not read", nullable=True),
-        _field("rows", pa.int64(), "rows of image × region"),
-        _field("requests", pa.int64(), "requests sent"),
-        _field("retries", pa.int64(), "requests of these that repeated an earlier one"),
-        _field("passes", pa.int64(), "passes over the collection that needed more"),
-        _field("endpoint", pa.string(), "the API that was read"),
-        _field("etl_version", pa.string(), "version of genesis-etl that captured"),
-        _field("file", pa.string(), "images file of the lake that holds the rows"),
-        _field("sha256", pa.string(), "sha256 of that file, hexadecimal"),
-        # Not in the view: tells the next capture whether /snapshots alone knows of snapshots.
-        _field("listed_snapshots", pa.int64(), "snapshots that /images listed"),
-    ],
-    metadata={"genesis_etl.schema_version": str(SCHEMA_VERSION)},
 )
 
 _IMAGE_FIELDS: Final = frozenset(
@@ -107,32 +74,6 @@ _TYPES: Final = frozenset(("base-os", "preconfigured", "cloud-image", "snapshot"
 _STATUSES: Final = frozenset(("creating", "created", "pending_delete", "deleting", "active", "error"))
 _USUAL_LENGTHS: Final = {len("2020-03-16T16:01:12Z"), len("2020-03-16T16:01:12.954Z")}
 _NOTHING: Final[Item] = {}
-
-
-class NewerSchema(ValueError):
-    """A file that a later version of genesis-etl wrote."""
-
-
-def schema_version(schema: pa.Schema) -> int:
-    """Return the version of our schema that a file was written with; NewerSchema if it is later than ours."""
-    version = int((schema.metadata or {}).get(b"genesis_etl.schema_version", b"1"))
-    if version > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"written with schema version {version}, this genesis-etl reads up to {SCHEMA_VERSION}; upgrade it"
-        )
-    return version
-
-
-def upgraded(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a file's rows with the columns of `schema`; one that the version that wrote it did not know is null.
-
-    NewerSchema for a later version's file, ValueError or KeyError for one that holds something else.
-    """
-    if schema_version(table.schema) < SCHEMA_VERSION:
-        for field in schema:
-            if field.nullable and field.name not in table.column_names:
-                table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table.select(schema.names).cast(schema)
 
 
 class Rows:
@@ -208,7 +149,7 @@ class _Merge:
         if all(len(text) in _USUAL_LENGTHS and text[-1] == "Z" for text in texts if text is not None):
             # Arrow reads these forms many times faster, and refuses whatever else looks like them but the year 0.
             with contextlib.suppress(pa.ArrowInvalid):
-                instants = pa.array(texts, pa.string()).cast(_INSTANT)
+                instants = pa.array(texts, pa.string()).cast(INSTANT)
                 if not any(text.startswith("0000") for text in texts if text is not None):
                     return instants
         known: dict[str | None, datetime | None] = {None: None}
@@ -218,7 +159,7 @@ class _Merge:
                     known[text] = parse_time(text)
                 except ValueError:
                     raise BadPage(f"the image {shown(id)} has an unusable {field}: {seen(text)}") from None
-        return pa.array([known[text] for text in texts], _INSTANT)
+        return pa.array([known[text] for text in texts], INSTANT)
 
     def regions(self) -> list[list[str | None]]:
         listed = self._values("images", "regions", (list, type(None)), is_required=True)

@@ -1,4 +1,4 @@
-"""Lakes built from rows written in the test: states of an account, landed one by one or folded by hand."""
+"""Lakes built from rows written in the test: states of an account, landed one by one or compacted by hand."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from genesis_etl.commit import Capture, capture_rows
-from genesis_etl.lake import Lake
+from genesis_etl.lake.commit import Capture, Facts, capture_rows
+from genesis_etl.lake.lake import Lake
+from genesis_etl.lake.layout import LakeFile
+from genesis_etl.lake.schema import IMAGES
 from genesis_etl.query.open_lake import open_lake
-from genesis_etl.rows import IMAGES, ROW
+from genesis_etl.rows import ROW
 
 Row = dict[str, Any]
 
@@ -67,8 +68,8 @@ def report(lake: str, name: str = "snapshot-growth", *columns: str, **options: A
     return [tuple(each[name] for name in columns or table.column_names) for each in table.to_pylist()]
 
 
-def fold(
-    lake: Lake, states: Sequence[tuple[Capture, list[Row]]], folded_at: datetime, nonce: str | None = None
+def land_compacted(
+    lake: Lake, states: Sequence[tuple[Capture, list[Row]]], moment: datetime, nonce: str | None = None
 ) -> list[Capture]:
     """Commit one file whose rows are the runs over these captures (in order, of one account and year)."""
     account, year = states[0][0].account, states[0][0].captured_at.year
@@ -82,14 +83,24 @@ def fold(
                 runs.append(open_runs[key])
             open_runs[key]["last_seen"] = capture.captured_at
         open_runs = {key: run for key, run in open_runs.items() if key in standing}
-    captures = [capture for capture, _ in states]
-    return lake.commit(
+    commit = lake.commit(
         pa.Table.from_pylist(runs, schema=IMAGES),
-        lambda file, sha256: capture_rows([replace(capture, file=file, sha256=sha256) for capture in captures]),
-        account=account,
+        capture_rows([capture for capture, _ in states]),
+        Facts("compaction", lake.known(account)),
         year=year,
-        name=f"{folded_at:%Y%m%dT%H%M%S%fZ}-fold-{nonce or os.urandom(4).hex()}",
+        name=f"{moment:%Y%m%dT%H%M%S%fZ}-compacted-{nonce or os.urandom(4).hex()}",
     )
+    return [Capture(**each) for each in commit.captures.to_pylist()]
+
+
+def rows_files(url: str, account: str | None = None) -> Sequence[LakeFile]:
+    """Return the rows files of a lake (of one account), by path."""
+    return Lake(url).list("rows", account).files
+
+
+def commit_files(url: str, account: str | None = None) -> Sequence[LakeFile]:
+    """Return the commits of a lake (of one account), by path."""
+    return Lake(url).list("captures", account).files
 
 
 def snapshot_of(folder: Any) -> dict[str, bytes]:
@@ -99,6 +110,37 @@ def snapshot_of(folder: Any) -> dict[str, bytes]:
         for base, _, names in os.walk(folder)
         for name in names
     }
+
+
+# A history of two years, and an instant at which all of it but the last capture can be compacted.
+HISTORY: dict[str, list[Row]] = {
+    "2025-12-31 12:00": rows("a", "b"),
+    "2026-11-01 12:00": rows("a", "b", "c"),
+    "2026-11-02 12:00": rows("a", "c"),
+    "2026-11-03 12:00": [*rows("a", "b"), row("c", name="renamed")],
+    "2026-11-22 12:00": [*rows("a", "b"), row("c", name="renamed")],
+    "2026-11-23 11:00": rows("a"),
+}
+NOW = at("2026-11-23 11:20")
+NOTHING = timedelta(0)
+STATEMENTS = {
+    "history": "select * from image_history order by all",
+    "regions": "select * from image_regions order by all",
+    "images": "select * from images order by all",
+    "captures": "select * exclude (file, sha256) from captures order by all",
+}
+REPORTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("snapshot-growth", {}),
+    ("snapshot-growth", {"by": "week", "per_region": True, "since": "2025-12-01"}),
+    ("region-coverage", {}),
+)
+
+
+def answers(url: str) -> dict[str, pa.Table]:
+    """Return what every table and report tells of a lake."""
+    lake = open_lake(url)
+    told = {name: lake.sql_rows(statement) for name, statement in STATEMENTS.items()}
+    return told | {f"{name} {options}": lake.report_rows(name, **options) for name, options in REPORTS}
 
 
 # What is loaded before the fork is loaded once for all.

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from genesis_etl.commit import Capture
-from genesis_etl.compact import compact, compact_account
-from genesis_etl.lake import Lake
-from tests.histories import at, fold, land, row
+from genesis_etl.lake.commit import Capture
+from genesis_etl.lake.lake import Lake
+from genesis_etl.maintenance.compact import compact, compact_account
+from tests.histories import at, land, land_compacted, row
 from tests.model import DAY, MOMENT, History, Row, Taken
 
 REGIONS = ("R1", "R2", "R3", "R4")
@@ -52,7 +52,7 @@ class Life:
 
     captures: list[tuple[datetime, list[Row]]]
     late: set[int] = field(default_factory=set)
-    folds: set[int] = field(default_factory=set)
+    compactions: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -114,8 +114,8 @@ def draw_life(random: Random, captures: int, images: int, *, is_steady: bool = F
             there = [image for image in there if image not in random.sample(there, min(away, len(there)))]
         states.append([each for image in there for each in image.rows])
     late = {n for n in range(captures - 1) if random.random() < random.choice((0.0, 0.2))}
-    folds = {n for n in range(captures) if random.random() < 1.5 / captures} if random.random() < 0.4 else set()
-    return Life(list(zip(moments, states, strict=True)), late, folds)
+    compactions = {n for n in range(captures) if random.random() < 1.5 / captures} if random.random() < 0.4 else set()
+    return Life(list(zip(moments, states, strict=True)), late, compactions)
 
 
 def _moments(random: Random, count: int) -> list[datetime]:
@@ -181,7 +181,7 @@ def live(url: str, lives: dict[str, Life], seed: int) -> Iterator[History]:
             capture = land(lake, moment, state, account, finished_at=finished_at, **facts)
             done.append((capture, state))
             taken.append(Taken(moment, capture.capture_id, state, finished_at, **facts))
-            if place in life.folds:
+            if place in life.compactions:
                 grace, later = random.choice((timedelta(), 7 * DAY)), random.choice((DAY, 40 * DAY))
                 compact_account(lake, account, grace=grace, now=moment + later)
         if random.random() < 0.2:
@@ -207,4 +207,4 @@ def _fold(lake: Lake, year: int, done: list[tuple[Capture, list[Row]]], later: t
         if moments.count(each[0].captured_at) == 1 and each[0].captured_at.year == year
     ]
     if alone:
-        fold(lake, alone, max(moments) + later)
+        land_compacted(lake, alone, max(moments) + later)

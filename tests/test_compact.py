@@ -11,67 +11,49 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from genesis_etl.commit import is_fold
-from genesis_etl.compact import Folding, compact
 from genesis_etl.errors import LakeError
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
+from genesis_etl.lake.layout import new_file, temporary_path
+from genesis_etl.maintenance.compact import Compaction, compact
 from genesis_etl.query.open_lake import open_lake
 from tests.conftest import figure
-from tests.histories import Row, at, died_at_every_step, fold, land, land_all, row, rows, snapshot_of
-
-NOW = at("2026-11-23 12:00")
-NOTHING = timedelta(0)
-STATEMENTS = {
-    "history": "select * from image_history order by all",
-    "regions": "select * from image_regions order by all",
-    "images": "select * from images order by all",
-    "captures": "select * exclude (file, sha256) from captures order by all",
-}
-REPORTS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("snapshot-growth", {}),
-    ("snapshot-growth", {"by": "week", "per_region": True, "since": "2025-12-01"}),
-    ("region-coverage", {}),
+from tests.histories import (
+    HISTORY,
+    NOTHING,
+    NOW,
+    REPORTS,
+    STATEMENTS,
+    Row,
+    answers,
+    at,
+    commit_files,
+    died_at_every_step,
+    land,
+    land_all,
+    land_compacted,
+    row,
+    rows,
+    rows_files,
+    snapshot_of,
 )
 
 
-def answers(url: str) -> dict[str, pa.Table]:
-    """Return what every table and report tells of a lake."""
-    lake = open_lake(url)
-    told = {name: lake.sql_rows(statement) for name, statement in STATEMENTS.items()}
-    return told | {f"{name} {options}": lake.report_rows(name, **options) for name, options in REPORTS}
-
-
-def images_files(url: str) -> list[str]:
-    return [entry.path for entry in Lake(url).files("images")]
-
-
-HISTORY: dict[str, list[Row]] = {
-    "2025-12-31 12:00": rows("a", "b"),
-    "2026-11-01 12:00": rows("a", "b", "c"),
-    "2026-11-02 12:00": rows("a", "c"),
-    "2026-11-03 12:00": [*rows("a", "b"), row("c", name="renamed")],
-    "2026-11-22 12:00": [*rows("a", "b"), row("c", name="renamed")],
-    "2026-11-23 11:00": rows("a"),
-}
-
-
-def test_finished_days_fold_into_one_file_per_year() -> None:
-    """A file a year holds the finished days as runs, the day that is not over stays raw, answers stay the same."""
+def test_loose_captures_become_one_file_per_year() -> None:
+    """A file a year holds them as runs, the newest capture stays loose, answers stay the same."""
     land_all(Lake("lake"), HISTORY)
     before = answers("lake")
     done = compact(Lake("lake"), grace=NOTHING, now=NOW)
     assert answers("lake") == before
     assert [(each.account, each.year, each.captures, each.removed) for each in done] == [
-        ("default", 2025, 0, 0),
+        ("default", 2025, 1, 2),
         ("default", 2026, 4, 8),
     ]
-    assert sorted(map(is_fold, images_files("lake"))) == [False, False, True]
-    runs = Lake("lake").rows(next(path for path in images_files("lake") if is_fold(path)))
+    assert sorted(file.is_compacted for file in rows_files("lake")) == [False, True, True]
+    runs = Lake("lake").rows(next(file for file in rows_files("lake") if file.is_compacted and file.year == 2026))
     assert runs.select(["image_id", "name", "first_seen", "last_seen"]).to_pylist() == [
         {"image_id": "a", "name": "a", "first_seen": at("2026-11-01 12:00"), "last_seen": at("2026-11-22 12:00")},
         {"image_id": "b", "name": "b", "first_seen": at("2026-11-01 12:00"), "last_seen": at("2026-11-01 12:00")},
@@ -81,14 +63,12 @@ def test_finished_days_fold_into_one_file_per_year() -> None:
     ]
 
 
-def test_a_day_is_finished_half_an_hour_after_its_end() -> None:
-    """At 00:29 yesterday's captures stay raw, at 00:30 they are folded."""
-    land_all(
-        Lake("lake"), {"2026-11-21 12:00": rows("a"), "2026-11-22 12:00": rows("a"), "2026-11-22 13:00": rows("a")}
-    )
-    (early,) = compact(Lake("lake"), now=at("2026-11-23 00:29"))
-    (late,) = compact(Lake("lake"), now=at("2026-11-23 00:30"))
-    assert (early.captures, late.captures) == (0, 3)
+def test_a_capture_is_compacted_half_an_hour_after_it_began() -> None:
+    """What is younger stays loose; a single older one is compacted too, however few there are."""
+    land_all(Lake("lake"), {"2026-11-22 11:59": rows("a"), "2026-11-22 12:00": rows("a")})
+    for now, captures in (("12:28", 0), ("12:29", 1), ("12:29", 0), ("12:30", 1), ("12:30", 0)):
+        (done,) = compact(Lake("lake"), now=at(f"2026-11-22 {now}"))
+        assert done.captures == captures
 
 
 def test_compaction_is_idempotent() -> None:
@@ -103,19 +83,19 @@ def test_compaction_is_idempotent() -> None:
 
 
 def test_what_was_replaced_goes_after_the_grace_period() -> None:
-    """Raw captures stay for seven days after the first fold that holds them, however often that is folded again."""
+    """Captures stay for seven days after the first compaction that holds them, however many follow it."""
     lake = Lake("lake")
     start = at("2026-11-01 12:00")
     for day in range(12):
         land(lake, start + timedelta(days=day), rows("a", f"day{day}"))
         compact(lake, now=start + timedelta(days=day, hours=13))
-        raw = sorted(path for path in images_files("lake") if not is_fold(path))
-        assert len(raw) == (day + 1 if day < 8 else 7)
-    assert sum(map(is_fold, images_files("lake"))) == 8
+        loose = [file for file in rows_files("lake") if not file.is_compacted]
+        assert len(loose) == min(day + 1, 7)
+    assert sum(file.is_compacted for file in rows_files("lake")) == 8
 
 
-def test_a_late_capture_of_a_folded_day_counts_at_once() -> None:
-    """A capture that lands in a folded day breaks runs before the next fold, and that fold tells the same."""
+def test_a_late_capture_before_a_compaction_counts_at_once() -> None:
+    """A capture between compacted ones breaks runs at once, and the next compaction tells the same."""
     lake = Lake("lake")
     land_all(lake, {"2026-11-01 10:00": rows("a"), "2026-11-01 14:00": rows("a")})
     compact(lake, grace=NOTHING, now=NOW)
@@ -128,11 +108,11 @@ def test_a_late_capture_of_a_folded_day_counts_at_once() -> None:
     ]
     compact(lake, grace=NOTHING, now=NOW)
     assert answers("lake") == before
-    assert len(images_files("lake")) == 1
+    assert len(rows_files("lake")) == 1
 
 
 def test_captures_of_one_instant_stay_apart() -> None:
-    """Two captures in one microsecond are not folded, for runs could not tell which of them held a row."""
+    """Two captures in one microsecond are not compacted, for runs could not tell which of them held a row."""
     lake = Lake("lake")
     for state in (rows("a"), rows("b"), rows("a", "b")):
         land(lake, at("2026-11-01 12:00"), state)
@@ -140,65 +120,65 @@ def test_captures_of_one_instant_stay_apart() -> None:
     before = answers("lake")
     compact(lake, grace=NOTHING, now=NOW)
     assert answers("lake") == before
-    assert sorted(map(is_fold, images_files("lake"))) == [False, False, False, True]
+    assert sorted(file.is_compacted for file in rows_files("lake")) == [False, False, False, True]
 
 
-def test_overlapping_folds_become_one() -> None:
-    """Folds that share captures, with late ones between, are folded again without a change in any answer."""
+def test_overlapping_compactions_become_one() -> None:
+    """Compactions that share captures, with late ones between, are compacted again without a change in any answer."""
     lake = Lake("lake")
     states = [(f"2026-11-{day:02} 12:00", rows("a", f"only{day}")) for day in range(1, 7)]
     landed = [(land(lake, at(text), state), state) for text, state in states]
-    fold(lake, landed[:4], at("2026-11-08"))
-    fold(lake, landed[2:], at("2026-11-09"))
+    land_compacted(lake, landed[:4], at("2026-11-08"))
+    land_compacted(lake, landed[2:], at("2026-11-09"))
     land(lake, at("2026-11-03 18:00"), rows("late"))
     before = answers("lake")
     compact(lake, grace=NOTHING, now=NOW)
     assert answers("lake") == before
-    assert len(images_files("lake")) == 1
+    assert len(rows_files("lake")) == 1
 
 
-def test_a_damaged_fold_is_refused_and_what_is_raw_answers() -> None:
-    """With its year file damaged, an account is not folded (exit 6), the others are, and captures in grace answer."""
+def test_a_damaged_compaction_is_refused_and_what_is_loose_answers() -> None:
+    """Its year file damaged, an account is not compacted (exit 6), others are, and later captures answer."""
     lake = Lake("lake")
     land_all(lake, {"2026-11-01 12:00": rows("a"), "2026-11-02 12:00": rows("a")})
     compact(lake, grace=NOTHING, now=NOW)
-    (path,) = images_files("lake")
+    (file,) = rows_files("lake")
     land_all(lake, {"2026-11-20 12:00": rows("b"), "2026-11-21 12:00": rows("c")})
     land_all(lake, {"2026-11-20 12:00": rows("b"), "2026-11-21 12:00": rows("c")}, account="other")
-    data = bytearray(Path("lake", path).read_bytes())
+    data = bytearray(Path("lake", file.path).read_bytes())
     data[len(data) // 2] ^= 1
-    Path("lake", path).write_bytes(data)
+    Path("lake", file.path).write_bytes(data)
     files = snapshot_of("lake")
     with pytest.raises(LakeError, match="is damaged") as caught:
         compact(Lake("lake"), grace=NOTHING, now=NOW)
     assert caught.value.exit_code == 6
     assert {name for name in files if "/default/" in name} == {n for n in snapshot_of("lake") if "/default/" in n}
-    assert sum(is_fold(each) for each in images_files("lake") if "/other/" in each) == 1
+    assert sum(each.is_compacted for each in rows_files("lake", "other")) == 1
     growth = open_lake("lake").report_rows("snapshot-growth", account="default", since="2026-11-20")
     assert growth["closing"].to_pylist() == [1, 1]
 
 
-def test_a_damaged_fold_loses_nothing_that_is_still_raw() -> None:
-    """While the captures it replaced are there, they answer for it, are not swept, and a new fold holds them."""
+def test_a_damaged_compaction_loses_nothing_that_is_still_loose() -> None:
+    """While the captures it replaced are there, they answer for it, are not swept, and a new compaction holds them."""
     lake = Lake("lake")
     land_all(lake, HISTORY)
     before = answers("lake")
     compact(lake, now=NOW)
-    (path,) = [path for path in images_files("lake") if is_fold(path)]
-    Path("lake", path).write_bytes(b"nonsense")
+    (file,) = (file for file in rows_files("lake") if file.is_compacted and file.year == 2026)
+    Path("lake", file.path).write_bytes(b"nonsense")
     assert answers("lake") == before
     compact(Lake("lake"), grace=NOTHING, now=NOW + timedelta(days=30))
     assert answers("lake") == before
 
 
 def test_orphans_and_half_written_files_are_swept_after_an_hour() -> None:
-    """An images file without a commit and a temporary file go when they are older than an hour, not before."""
+    """A rows file without a commit and a temporary file go when they are older than an hour, not before."""
     lake = Lake("lake")
     land_all(lake, HISTORY)
-    orphan = Path("lake", images_files("lake")[-1])
-    commit = Path("lake", sorted(entry.path for entry in lake.files("captures"))[-1])
+    orphan = Path("lake", rows_files("lake")[-1].path)
+    commit = Path("lake", commit_files("lake")[-1].path)
     commit.unlink()
-    half = orphan.with_name(".x.parquet.tmp")
+    half = Path("lake", temporary_path(new_file("rows", "default", 2026, "20261101T000000000000Z-00000000", b"").path))
     half.write_bytes(b"half")
     compact(lake, now=NOW)
     assert orphan.exists()
@@ -211,17 +191,17 @@ def test_orphans_and_half_written_files_are_swept_after_an_hour() -> None:
 
 
 def test_nothing_is_an_orphan_while_a_commit_cannot_be_read() -> None:
-    """A damaged commit may name any images file, so none is swept."""
+    """A damaged commit may name any rows file, so none is swept."""
     lake = Lake("lake")
     land_all(lake, HISTORY)
-    commit = Path("lake", sorted(entry.path for entry in lake.files("captures"))[0])
+    commit = Path("lake", commit_files("lake")[0].path)
     commit.write_bytes(b"nonsense")
-    files = images_files("lake")
-    for path in files:
-        os.utime(Path("lake", path), (1, 1))
+    files = rows_files("lake")
+    for file in files:
+        os.utime(Path("lake", file.path), (1, 1))
     with pytest.raises(LakeError, match="damaged"):
         compact(Lake("lake"), grace=NOTHING, now=NOW)
-    assert images_files("lake") == files
+    assert rows_files("lake") == files
 
 
 def test_an_empty_lake_has_nothing_to_compact() -> None:
@@ -232,12 +212,12 @@ def test_an_empty_lake_has_nothing_to_compact() -> None:
 
 
 def test_runs_that_do_not_add_up_are_not_written() -> None:
-    """A file whose rows are fewer than its captures say is not folded."""
+    """A file whose rows are fewer than its captures say is not compacted."""
     lake = Lake("lake")
     land(lake, at("2026-11-01"), rows("a"))
     capture = land(lake, at("2026-11-02"), rows("a", "b"))
     lie = [(capture, rows("a"))]
-    fold(lake, lie, at("2026-11-03"))
+    land_compacted(lake, lie, at("2026-11-03"))
     with pytest.raises(LakeError, match="do not add up"):
         compact(lake, now=NOW)
 
@@ -264,7 +244,7 @@ STEP = st.tuples(
 
 def play(url: str, steps: list[tuple[str, int, str, list[Row]]]) -> None:
     """Live a random history on two lakes, one of which is compacted now and then; both must tell the same."""
-    plain, folded = Lake(f"{url}/plain"), Lake(f"{url}/folded")
+    plain, compacted = Lake(f"{url}/plain"), Lake(f"{url}/compacted")
     now = at("2025-12-20 01:00")
     for number, (step, hours, account, state) in enumerate(steps):
         # One image has one size and name in a capture, as in a merged reading.
@@ -272,14 +252,14 @@ def play(url: str, steps: list[tuple[str, int, str, list[Row]]]) -> None:
         state = [{**whole[each["image_id"]], "region": each["region"]} for each in state]
         if step == "compact":
             now += timedelta(hours=hours)
-            if folded.accounts():
-                compact(folded, grace=timedelta(hours=hours), now=now)
+            if compacted.accounts():
+                compact(compacted, grace=timedelta(hours=hours), now=now)
             continue
         if step == "land":
             now += timedelta(hours=hours)
         moment = now if step == "land" else now - timedelta(hours=hours, minutes=number)
         land(plain, moment, state, account)
-        land(folded, moment, state, account)
+        land(compacted, moment, state, account)
     if not plain.accounts():
         return
     without_ids = (
@@ -288,7 +268,7 @@ def play(url: str, steps: list[tuple[str, int, str, list[Row]]]) -> None:
         "select * exclude (capture_id) from images order by all",
         "select * exclude (capture_id, file, sha256) from captures order by all",
     )
-    one, other = open_lake(f"{url}/plain"), open_lake(f"{url}/folded")
+    one, other = open_lake(f"{url}/plain"), open_lake(f"{url}/compacted")
     for statement in without_ids:
         assert one.sql_rows(statement).equals(other.sql_rows(statement))
     for name, options in REPORTS:
@@ -297,8 +277,8 @@ def play(url: str, steps: list[tuple[str, int, str, list[Row]]]) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEP, min_size=1, max_size=14))
-def test_random_histories_tell_the_same_folded_or_not(steps: list[tuple[str, int, str, list[Row]]]) -> None:
-    """Renames, gaps, disappearances, returns, late and empty captures, two accounts: folding changes no answer."""
+def test_random_histories_tell_the_same_compacted_or_not(steps: list[tuple[str, int, str, list[Row]]]) -> None:
+    """Renames, gaps, disappearances, returns, late and empty captures, two accounts: compaction changes no answer."""
     with tempfile.TemporaryDirectory() as folder:
         play(folder, steps)
 
@@ -320,10 +300,10 @@ def test_a_thousand_random_histories_tell_the_same(part: int) -> None:
 
 KILLED = """
 from datetime import datetime, timedelta, UTC
-from genesis_etl.compact import compact
-from genesis_etl.lake import Lake
+from genesis_etl.maintenance.compact import compact
+from genesis_etl.lake.lake import Lake
 def work(url):
-    compact(Lake(url), grace=timedelta(0), now=datetime(2026, 11, 23, 12, tzinfo=UTC))
+    compact(Lake(url), grace=timedelta(0), now=datetime(2026, 11, 23, 11, 20, tzinfo=UTC))
 """
 
 
@@ -340,7 +320,7 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(stride: int) -> None:
         figure("steps")
         compact(Lake(lake), grace=NOTHING, now=NOW)
         assert answers(lake) == before
-        assert len(images_files(lake)) >= 3
+        assert len(rows_files(lake)) >= 3
 
 
 @pytest.mark.parametrize("operation", ["os.fsync", "os.rename"])
@@ -361,20 +341,20 @@ def test_an_io_error_leaves_old_or_new(operation: str) -> None:
                 raise OSError(28, "No space left on device")
             return original(*args, **kwargs)
 
-        done: list[Folding] = []
+        done: list[Compaction] = []
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(LakeError):
             patch.setattr(operation, failing)
             done = compact(Lake("lake"), grace=NOTHING, now=NOW)
         assert answers("lake") == before
         assert not [name for name in snapshot_of("lake") if name.endswith(".tmp")]
         if left >= 0:
-            assert [type(each) for each in done] == [Folding, Folding]
+            assert [type(each) for each in done] == [Compaction, Compaction]
             return
     raise AssertionError("the run never came to its end")
 
 
-def test_a_second_capture_of_a_folded_instant_stops_no_later_fold() -> None:
-    """A fold that holds an instant which came twice stays as it is; the others fold, and every answer stands."""
+def test_a_second_capture_of_a_compacted_instant_stops_no_later_compaction() -> None:
+    """A compaction that holds an instant which came twice stays as it is; the others go on, and every answer stands."""
     lake = Lake("lake")
     land_all(lake, {"2026-11-20 10:00": rows("a"), "2026-11-20 11:00": rows("a", "b"), "2026-11-20 12:00": rows("b")})
     compact(lake, grace=timedelta(0), now=at("2026-11-22"))
@@ -385,13 +365,13 @@ def test_a_second_capture_of_a_folded_instant_stops_no_later_fold() -> None:
         compact(lake, grace=timedelta(0), now=at(day))
         for name in tables:
             assert open_lake("lake").sql(f"select * from {name} order by all").equals(before[name])
-    assert sorted(is_fold(entry.path) for entry in lake.files("images")) == [False, True, True]
+    assert sorted(file.is_compacted for file in rows_files("lake")) == [False, True, True]
 
 
 def test_what_is_left_of_an_account_without_commits_is_swept() -> None:
-    """An images file alone, as a landing or a `forget` that was killed leaves it, goes after an hour."""
+    """A rows file alone, as a landing or a `forget` that was killed leaves it, goes after an hour."""
     capture = land(Lake("lake"), at("2026-11-20"), rows("a"))
-    shutil.rmtree("lake/captures")
+    shutil.rmtree("lake/store/captures")
     land(Lake("lake"), at("2026-11-20"), rows("a"), "other")
     compact(Lake("lake"))
     assert Path("lake", capture.file).exists()

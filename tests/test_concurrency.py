@@ -11,18 +11,19 @@ from datetime import timedelta
 
 import pytest
 
-from genesis_etl.commit import Capture
-from genesis_etl.lake import Lake
+from genesis_etl.lake.commit import Capture
+from genesis_etl.lake.lake import Lake
+from genesis_etl.lake.layout import LakeFile
+from genesis_etl.maintenance.verify import has_failed, verify
 from genesis_etl.query.open_lake import open_lake
-from genesis_etl.verify import has_failed, verify
 from tests.conftest import figure
-from tests.histories import Row, at, fold, land, rows
+from tests.histories import Row, at, commit_files, land, land_compacted, rows, rows_files
 
 EXPORTER = """
 import sys
 from datetime import timedelta
 from tests.histories import at, land, rows
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 who = int(sys.argv[1])
 for count in range(10):
     land(Lake("lake"), at("2026-11-01") + timedelta(minutes=count, microseconds=who), rows(f"{who}-{count}"))
@@ -39,7 +40,7 @@ select (select count(*) from captures) as captures,
     (select sum(rows) from captures) as rows,
     (select count(distinct image_id) from image_history) as ids
 """
-FOLD_EVERY, READERS = 20, 2
+COMPACT_EVERY, READERS = 20, 2
 
 
 def test_five_exporters_at_once_land_every_capture() -> None:
@@ -54,8 +55,8 @@ def test_five_exporters_at_once_land_every_capture() -> None:
 
 
 @pytest.mark.parametrize(("landings", "queries"), [(45, 200), pytest.param(220, 1_000, marks=pytest.mark.slow)])
-def test_readers_beside_landings_and_folds_are_never_wrong(landings: int, queries: int) -> None:
-    """Queries during landings, folds and the sweep of what they replaced (1,000 during 220): 0 failed, 0 wrong.
+def test_readers_beside_landings_and_compactions_are_never_wrong(landings: int, queries: int) -> None:
+    """Queries during landings, compactions and the sweep of what they replaced (1,000 during 220): 0 failed, 0 wrong.
 
     Capture n holds the images n - 4 to n, so every answer can be judged alone: its counts must fit each other.
     """
@@ -95,19 +96,19 @@ def test_readers_beside_landings_and_folds_are_never_wrong(landings: int, querie
     readers = [threading.Thread(target=read, args=(index,)) for index in range(READERS)]
     for reader in readers:
         reader.start()
-    replaced: list[str] = []
+    replaced: list[LakeFile] = []
     try:
         while len(states) < landings and not problems:
             land_one()
             # Spread the landings over the queries.
             while sum(answered) < queries * len(states) / landings and not problems:
                 time.sleep(0.001)
-            if len(states) % FOLD_EVERY == 0:
-                # What the fold before has replaced goes now; its grace is over.
-                for path in replaced:
-                    lake._storage.delete(path)
-                replaced = [entry.path for dataset in ("captures", "images") for entry in lake.files(dataset)]
-                fold(lake, states, at("2026-12-01") + timedelta(minutes=len(states)))
+            if len(states) % COMPACT_EVERY == 0:
+                # What the compaction before has replaced goes now; its grace is over.
+                for file in replaced:
+                    lake.remove(file)
+                replaced = [*commit_files("lake"), *rows_files("lake")]
+                land_compacted(lake, states, at("2026-12-01") + timedelta(minutes=len(states)))
     finally:
         done.set()
         for reader in readers:

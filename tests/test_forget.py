@@ -14,16 +14,31 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from genesis_etl.compact import compact
 from genesis_etl.errors import LakeError, SettingsError
-from genesis_etl.forget import forget, forgettable
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
+from genesis_etl.lake.layout import LakeFile, new_file, temporary_path
+from genesis_etl.maintenance.compact import compact
+from genesis_etl.maintenance.forget import forget, forgettable
+from genesis_etl.maintenance.verify import has_failed, verify
 from genesis_etl.query.open_lake import open_lake
-from genesis_etl.verify import has_failed, verify
 from tests.commands import ETL, Run, refused
 from tests.conftest import figure
-from tests.histories import Row, at, died_at_every_step, fold, land, land_all, row, rows, snapshot_of
-from tests.test_compact import HISTORY, NOTHING, NOW, answers
+from tests.histories import (
+    HISTORY,
+    NOTHING,
+    NOW,
+    Row,
+    answers,
+    at,
+    died_at_every_step,
+    land,
+    land_all,
+    land_compacted,
+    row,
+    rows,
+    rows_files,
+    snapshot_of,
+)
 
 D = at("2026-11-02 12:00")
 
@@ -47,14 +62,14 @@ def later(table: pa.Table, before: Any) -> list[Row]:
 
 
 def build(kind: str) -> None:
-    """Make a lake of two accounts: raw, folded with the raw files still there, or folded alone."""
+    """Make a lake of two accounts: loose, compacted with the loose files still there, or compacted alone."""
     land_all(Lake("lake"), HISTORY)
     land(Lake("lake"), at("2026-11-01"), rows("x"), "other")
-    if kind != "raw":
+    if kind != "loose":
         compact(Lake("lake"), grace=timedelta(days=7) if kind == "both" else NOTHING, now=NOW)
 
 
-KINDS = ["raw", "both", "folded"]
+KINDS = ["loose", "both", "compacted"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,13 +90,13 @@ def test_what_is_before_goes_and_the_rest_stays(kind: str, before: Any) -> None:
         assert Lake("lake").accounts() == ["other"]
     assert not has_failed(verify("lake"))
     gone = {each["image_id"] for each in everything.to_pylist()} - {each["image_id"] for each in observed().to_pylist()}
-    left = [Lake("lake").rows(entry.path) for entry in Lake("lake").files("images/default")]
+    left = [Lake("lake").rows(file) for file in rows_files("lake", "default")]
     assert gone.isdisjoint(id for table in left for id in table["image_id"].to_pylist())
     assert all(at >= end for table in left for at in table["first_seen"].to_pylist())
 
 
-def test_what_stays_folds_and_answers_as_if_nothing_else_had_been() -> None:
-    """After forgetting, every table and report is that of a lake that never held what is gone, folded again too."""
+def test_what_stays_is_compacted_and_answers_as_if_nothing_else_had_been() -> None:
+    """After forgetting, every table and report is that of a lake that never held what is gone, compacted again too."""
     build("both")
     forget(Lake("lake"), "default", D)
     fresh = {name: state for name, state in HISTORY.items() if at(name) >= D}
@@ -98,7 +113,7 @@ def test_what_stays_folds_and_answers_as_if_nothing_else_had_been() -> None:
 
 def test_the_rows_say_what_went() -> None:
     """A row a year: captures, their span, what was written anew, files and bytes."""
-    build("folded")
+    build("compacted")
     sizes = {name: len(data) for name, data in snapshot_of("lake").items()}
     first, second = forget(Lake("lake"), "default", D)
     assert (first.year, first.captures, first.rewritten, first.files) == (2025, 1, 0, 2)
@@ -109,51 +124,51 @@ def test_the_rows_say_what_went() -> None:
     assert first.bytes + second.bytes == sum(sizes[name] for name in gone)
 
 
-def test_overlapping_folds_and_captures_between_them() -> None:
-    """A fold that speaks for some of its captures only, with others' captures between, is clipped right."""
+def test_overlapping_compactions_and_captures_between_them() -> None:
+    """A compaction that speaks for some of its captures only, with others' captures between, is clipped right."""
     lake = Lake("lake")
     states = {f"2026-11-0{n} 12:00": [*rows("a"), row("b", name=f"b{n % 2}"), *rows(f"c{n}")] for n in range(1, 8)}
     captures = land_all(lake, states)
     pairs = list(zip(captures, states.values(), strict=True))
-    fold(lake, [pairs[n] for n in (0, 1, 2, 3, 4, 5)], at("2026-11-08"))
-    fold(lake, [pairs[n] for n in (0, 2, 4)], at("2026-11-09"))
+    land_compacted(lake, [pairs[n] for n in (0, 1, 2, 3, 4, 5)], at("2026-11-08"))
+    land_compacted(lake, [pairs[n] for n in (0, 2, 4)], at("2026-11-09"))
     compact(lake, grace=timedelta(days=365), now=at("2026-11-04"))
     everything = observed()
     for number in range(1, 8):
         before = at(f"2026-11-0{number} 13:00")
         forget(lake, "default", before)
         assert observed().to_pylist() == later(everything, before)
-        assert not has_failed(verify("lake")) if number < 7 else Lake("lake").accounts() == []
+        assert not has_failed(verify("lake"))
 
 
 def test_unknown_accounts_and_empty_lakes_are_refused() -> None:
     """An account that the lake does not hold is misuse, a lake without captures is told as everywhere."""
     with pytest.raises(LakeError, match="no capture yet in lake"):
         forget(Lake("lake"), "default")
-    build("raw")
-    with pytest.raises(SettingsError, match="no account 'Default' in the lake; it holds default, other"):
+    build("loose")
+    with pytest.raises(SettingsError, match="no account 'Default' in the lake; name one that it holds: default, other"):
         forget(Lake("lake"), "Default")
 
 
 def test_what_a_killed_run_left_of_an_account_can_be_forgotten() -> None:
     """An account of which no commit is left, but a file, is still known, and the file goes when it is an hour old."""
-    build("raw")
-    (commit,) = Path("lake/captures/other").rglob("*.parquet")
+    build("loose")
+    (commit,) = Path("lake/store/captures/other").rglob("*.parquet")
     commit.unlink()
     assert forget(Lake("lake"), "other") == []
-    (images,) = Path("lake/images/other").rglob("*.parquet")
-    os.utime(images, (time.time() - 7200,) * 2)
+    (rows_file,) = Path("lake/store/rows/other").rglob("*.parquet")
+    os.utime(rows_file, (time.time() - 7200,) * 2)
     (gone,) = forget(Lake("lake"), "other")
     assert (gone.captures, gone.files, gone.first_captured_at) == (0, 1, None)
-    assert not Path("lake/images/other").exists()
+    assert not Path("lake/store/rows/other").exists()
 
 
 def test_damage_in_the_way_is_refused_before_anything_goes() -> None:
     """A file that may hold what is to stay and cannot be read stops it; without --before everything can go."""
-    build("folded")
-    (commit,) = Path("lake/captures/default/2026").glob("*fold*")
-    (images,) = Path("lake/images/default/2026").glob("*fold*")
-    for file in (commit, images):
+    build("compacted")
+    (commit,) = Path("lake/store/captures/default/2026").glob("*compacted*")
+    (rows_file,) = Path("lake/store/rows/default/2026").glob("*compacted*")
+    for file in (commit, rows_file):
         data = file.read_bytes()
         file.write_bytes(b"PAR1")
         files = snapshot_of("lake")
@@ -164,22 +179,23 @@ def test_damage_in_the_way_is_refused_before_anything_goes() -> None:
     commit.write_bytes(b"")
     forget(Lake("lake"), "default")
     assert Lake("lake").accounts() == ["other"]
-    assert [entry.path for entry in Lake("lake").files("images/default")] == []
+    assert list(rows_files("lake", "default")) == []
 
 
 def test_what_nobody_names_goes_when_it_is_old() -> None:
     """A landing under way keeps its file; one that was cut off an hour ago goes along, a stranger's file stays."""
-    build("raw")
-    folder = Path("lake/images/default/2026")
+    build("loose")
+    folder = Path("lake/store/rows/default/2026")
     old, young = sorted(folder.glob("*.parquet"))[:2]
     for file in (old, young):
-        (commit,) = Path("lake/captures/default/2026").glob(f"{file.name[:30]}*")
+        (commit,) = Path("lake/store/captures/default/2026").glob(f"{file.name[:30]}*")
         commit.unlink()
-    for file in (old, folder / ".cut.parquet.tmp", folder / "notes.txt"):
+    half = Path("lake", temporary_path(new_file("rows", "default", 2026, "20261101T000000000000Z-00000000", b"").path))
+    for file in (old, half, folder / "notes.txt"):
         file.touch()
         os.utime(file, (time.time() - 7200,) * 2)
     forget(Lake("lake"), "default")
-    assert sorted(file.name for file in Path("lake/images/default").rglob("*") if file.is_file()) == sorted(
+    assert sorted(file.name for file in Path("lake/store/rows/default").rglob("*") if file.is_file()) == sorted(
         [young.name, "notes.txt"]
     )
 
@@ -187,8 +203,8 @@ def test_what_nobody_names_goes_when_it_is_old() -> None:
 KILLED = """
 import sys
 from datetime import datetime, UTC
-from genesis_etl.forget import forget
-from genesis_etl.lake import Lake
+from genesis_etl.maintenance.forget import forget
+from genesis_etl.lake.lake import Lake
 def work(url):
     forget(Lake(url), "default", datetime.fromisoformat(sys.argv[1]) if sys.argv[1] else None)
 """
@@ -217,29 +233,29 @@ def test_killed_at_any_step_the_lake_is_whole(before: Any, stride: int) -> None:
         assert {each["captured_at"] for each in later(everything, end)} <= times
         assert observed("other") == other
         if step < last:
-            named = {commit.file for commit in Lake("lake").commits()[0]}
-            assert len({entry.path for entry in Lake("lake").files("images")} - named) <= 1
+            named = {commit.rows_file for commit in Lake("lake").commits()[0]}
+            assert len(set(rows_files("lake")) - named) <= 1
             if times:
                 forget(Lake("lake"), "default", before)
         assert observed().to_pylist() == later(everything, end)
 
 
-def test_a_fold_under_way_brings_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fold that commits while captures go is forgotten in the same run."""
-    build("raw")
-    remove = Lake.remove_file
-    folded: list[str] = []
+def test_a_compaction_under_way_brings_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compaction that commits while captures go is forgotten in the same run."""
+    build("loose")
+    remove = Lake.remove
+    compacted: list[LakeFile] = []
 
-    def removing(lake: Lake, path: str) -> None:
-        if not folded:
-            folded.append(path)
+    def removing(lake: Lake, file: LakeFile) -> None:
+        if not compacted:
+            compacted.append(file)
             compact(Lake("lake"), now=NOW)
-        remove(lake, path)
+        remove(lake, file)
 
     everything = observed()
-    monkeypatch.setattr(Lake, "remove_file", removing)
+    monkeypatch.setattr(Lake, "remove", removing)
     forget(Lake("lake"), "default", D)
-    assert folded
+    assert compacted
     assert observed().to_pylist() == later(everything, D)
 
 
@@ -263,7 +279,7 @@ def test_a_lake_moved_or_copied_is_the_same_lake() -> None:
 
 def test_without_a_terminal_it_is_refused(run: Run) -> None:
     """Where nobody can be asked nothing goes without --yes, and what went is printed as rows."""
-    build("raw")
+    build("loose")
     files = snapshot_of("lake")
     refused(run("forget", "--account", "default", "--lake", "lake"), 2, "give --yes")
     assert snapshot_of("lake") == files
@@ -284,14 +300,18 @@ def test_without_a_terminal_it_is_refused(run: Run) -> None:
     ("arguments", "code", "words"),
     [
         (["forget"], 2, ["--account"]),
-        (["forget", "--account", "nobody"], 2, ["no account 'nobody' in the lake; it holds default, other"]),
+        (
+            ["forget", "--account", "nobody"],
+            2,
+            ["no account 'nobody' in the lake; name one that it holds: default, other"],
+        ),
         (["forget", "--account", "default", "--before", "soon", "--yes"], 2, ["--before: 'soon' is not a time"]),
         (["forget", "--account", "default", "--yes", "--lake", "none"], 6, ["no capture yet in none"]),
     ],
 )
 def test_misuse_removes_nothing(run: Run, arguments: list[str], code: int, words: list[str]) -> None:
     """Whatever is unknown or wrong is one line, and every file is there afterwards."""
-    build("raw")
+    build("loose")
     files = snapshot_of("lake")
     Path("genesis-etl.toml").write_text("lake = 'lake'")
     refused(run(*arguments), code, *words)
@@ -301,7 +321,7 @@ def test_misuse_removes_nothing(run: Run, arguments: list[str], code: int, words
 @pytest.mark.parametrize(("answer", "code", "left"), [("n", 2, 6), ("", 2, 6), ("y", 0, 5)])
 def test_it_asks_on_a_terminal(answer: str, code: int, left: int) -> None:
     """The question says how much goes and from where; only yes is yes."""
-    build("raw")
+    build("loose")
     ours, its = pty.openpty()
     command = [*ETL, "forget", "--account", "default", "--before", "2026-01-01", "--lake", "lake"]
     process = subprocess.Popen(command, stdin=its, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

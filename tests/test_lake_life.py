@@ -17,26 +17,27 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genesis_etl.commit import capture_rows, is_fold
-from genesis_etl.compact import compact
 from genesis_etl.errors import ExportFailed, LakeError
-from genesis_etl.forget import forget, forgettable
-from genesis_etl.lake import Lake
+from genesis_etl.lake.commit import Facts, capture_rows
+from genesis_etl.lake.lake import Lake
+from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION, NewerSchema, upgraded
+from genesis_etl.maintenance.compact import compact
+from genesis_etl.maintenance.forget import forget, forgettable
+from genesis_etl.maintenance.verify import has_failed, verify
 from genesis_etl.pipeline import export
 from genesis_etl.query.open_lake import open_lake
-from genesis_etl.rows import CAPTURES, IMAGES, SCHEMA_VERSION, NewerSchema, upgraded
 from genesis_etl.sandbox import Sandbox
-from genesis_etl.verify import has_failed, verify
 from tests.commands import ETL, Run, refused
 from tests.conftest import settings_for
-from tests.histories import Row, at, land, land_all, row, rows, snapshot_of
+from tests.histories import Row, at, commit_files, land, land_all, row, rows, rows_files, snapshot_of
 
 ROOT = Path(__file__).parent.parent
-NOW = at("2026-11-23 12:00")
+NOW = at("2026-11-23 11:20")
 NOTHING = timedelta(0)
 SLOW = pytest.mark.slow
 TABLES = ("image_history", "image_regions", "images", "captures")
@@ -86,10 +87,10 @@ def observed(url: str) -> list[Row]:
 
 
 def build(kind: str, url: str = "lake") -> None:
-    """Make a lake of two accounts and years: raw, folded with the raw files still there, or folded alone."""
+    """Make a lake of two accounts and years: loose, compacted with the loose files still there, or compacted alone."""
     land_all(Lake(url), HISTORY)
     land_all(Lake(url), {"2026-11-01": rows("x"), "2026-11-02": rows("x", "y")}, "other")
-    if kind != "raw":
+    if kind != "loose":
         compact(Lake(url), grace=timedelta(days=7) if kind == "both" else NOTHING, now=NOW)
 
 
@@ -102,18 +103,20 @@ sys.stdout.buffer.write(pickle.dumps(function(*arguments)))
 """
 # What a release of schema version 2 would change: `note` in the rows and `label` in the captures, neither at the end.
 EDITS: dict[str, dict[str, str]] = {
-    "table.py": {
+    "lake/schema.py": {
         "SCHEMA_VERSION: Final = 1\n": "SCHEMA_VERSION: Final = 2\n",
-        '        _field("extra", ': (
-            '        _field("note", pa.string(), "a note", nullable=True),\n        _field("extra", '
+        '        described("endpoint", ': (
+            '        described("label", pa.string(), "a label", nullable=True),\n        described("endpoint", '
         ),
-        '        _field("endpoint", ': (
-            '        _field("label", pa.string(), "a label", nullable=True),\n        _field("endpoint", '
+    },
+    "rows.py": {
+        '        described("extra", ': (
+            '        described("note", pa.string(), "a note", nullable=True),\n        described("extra", '
         ),
         '        "extra": both.extra(),': '        "note": both.text("note", only="images"), "extra": both.extra(),',
         '"family", "slug", "versions")': '"family", "slug", "versions", "note")',
     },
-    "commit.py": {"    listed_snapshots: int\n": "    listed_snapshots: int\n    label: str | None = None\n"},
+    "lake/commit.py": {"    listed_snapshots: int\n": "    listed_snapshots: int\n    label: str | None = None\n"},
 }
 Newer = Callable[..., Any]
 
@@ -155,18 +158,18 @@ def newer(release: dict[str, str]) -> Newer:
 
 @pytest.fixture(scope="module")
 def newer_lakes(newer: Newer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make lakes of a capture of version 1 and later ones of version 2: `raw`, and `folded` into one of version 2."""
+    """Make lakes of a capture of version 1 and later ones of version 2: `loose`, and `compacted` into one."""
     folder = tmp_path_factory.mktemp("lakes")
-    for kind in ("raw", "folded"):
+    for kind in ("loose", "compacted"):
         land_all(Lake(str(folder / kind)), {"2026-11-01": rows("a", "b")})
     newer(write_news, str(folder))
     return folder
 
 
 def write_news(folder: str) -> None:
-    for kind in ("raw", "folded"):
+    for kind in ("loose", "compacted"):
         land_noted(f"{folder}/{kind}", LATER)
-    fold_all(f"{folder}/folded")
+    compact_all(f"{folder}/compacted")
 
 
 def told_verified(url: str) -> tuple[dict[str, pa.Table], bool]:
@@ -186,11 +189,11 @@ def land_noted(url: str, states: Mapping[str, list[Row]], account: str = "defaul
 
 
 def live_on(url: str, note: str | None) -> dict[str, dict[str, pa.Table]]:
-    """Land captures, fold, forget; return what is answered in between."""
+    """Land captures, compact, forget; return what is answered in between."""
     land_noted(url, LATER, note=note)
     told = {"landed": answers(url, with_ids=False)}
-    fold_all(url)
-    told["folded"] = tables(url, with_ids=False)
+    compact_all(url)
+    told["compacted"] = tables(url, with_ids=False)
     forget(Lake(url), "default", at("2026-11-03"), now=at("2026-11-26"))
     told["forgotten"] = tables(url, with_ids=False)
     assert not has_failed(verify(url))
@@ -221,7 +224,7 @@ def test_the_newer_release_is_one(newer: Newer) -> None:
     assert (SCHEMA_VERSION, newer(version)) == (1, 2)
 
 
-@pytest.mark.parametrize("kind", ["both", pytest.param("raw", marks=SLOW), pytest.param("folded", marks=SLOW)])
+@pytest.mark.parametrize("kind", ["both", pytest.param("loose", marks=SLOW), pytest.param("compacted", marks=SLOW)])
 def test_a_newer_version_tells_of_an_older_lake_what_was_told(kind: str, newer: Newer) -> None:
     """After an upgrade every table and report of a lake of version 1 is the same, its new columns null."""
     build(kind)
@@ -234,10 +237,10 @@ def test_a_newer_version_tells_of_an_older_lake_what_was_told(kind: str, newer: 
 
 @pytest.mark.parametrize(
     ("kind", "note"),
-    [("both", "noted"), pytest.param("raw", None, marks=SLOW), pytest.param("folded", "noted", marks=SLOW)],
+    [("both", "noted"), pytest.param("loose", None, marks=SLOW), pytest.param("compacted", "noted", marks=SLOW)],
 )
 def test_captures_of_both_versions_answer_together(kind: str, note: str | None, newer: Newer) -> None:
-    """Beside each other, folded and forgotten in part, they tell what a lake of the newer version alone tells."""
+    """Beside each other, compacted and forgotten in part, they tell what a lake of the newer version alone tells."""
     build(kind)
     mixed, pure = newer(lives, note)
     assert mixed == pure
@@ -250,15 +253,10 @@ def write_anew(url: str, to: str) -> None:
     """Write a lake's captures to another one, file by file, in the schema of the version that runs."""
     source = Lake(url)
     for commit in source.commits()[0]:
-        captures = commit.captures
-
-        def told(file: str, sha256: str, captures: pa.Table = captures) -> pa.Table:
-            places = {"file": [file] * len(captures), "sha256": [sha256] * len(captures)}
-            return pa.table({**captures.to_pydict(), **places}, schema=CAPTURES)
-
-        rows = source.rows(commit.file).replace_schema_metadata(IMAGES.metadata)
-        year, name = (commit.file.split("/")[part] for part in (2, 3))
-        Lake(to).commit(rows, told, account=commit.account, year=int(year), name=name.rsplit("-", 1)[0])
+        assert commit.rows_file is not None
+        rows = source.rows(commit.rows_file).replace_schema_metadata(IMAGES.metadata)
+        captures = pa.table(commit.captures.to_pydict(), schema=CAPTURES)
+        Lake(to).commit(rows, captures, commit.facts, year=commit.file.year, name=commit.file.name)
 
 
 def lives(note: str | None) -> list[dict[str, dict[str, pa.Table]]]:
@@ -278,13 +276,13 @@ def test_not_known_and_null_are_one_run(newer: Newer) -> None:
 
 
 def histories(url: str) -> list[list[Row]]:
-    """Land captures with notes and return the runs of the lake, before and after they are folded."""
+    """Land captures with notes and return the runs of the lake, before and after they are compacted."""
     land_noted(url, {"2026-11-03": rows("a", "b"), "2026-11-04": rows("a", "b")}, note="noted")
     told = []
     for _ in range(2):
         found = open_lake(url).sql_rows("select * from image_history order by image_id, first_seen")
         told.append(list(found.to_pylist()))
-        fold_all(url)
+        compact_all(url)
     return told
 
 
@@ -294,25 +292,25 @@ def history(url: str) -> list[Row]:
     return list(found.to_pylist())
 
 
-def fold_all(url: str) -> None:
+def compact_all(url: str) -> None:
     compact(Lake(url), grace=NOTHING, now=at("2026-11-26"))
 
 
 def test_compaction_writes_the_newer_version(newer: Newer) -> None:
-    """A fold of files of both versions is of the newer, and nothing of the older is left once the grace is over."""
-    build("folded")
-    newer(land_and_fold, "lake")
+    """A compaction of files of both versions is of the newer, and none of the older is left after the grace."""
+    build("compacted")
+    newer(land_and_compact, "lake")
     files = {name: pq.read_schema(f"lake/{name}") for name in snapshot_of("lake") if "/default/2026/" in name}
     assert len(files) == 2
     for name, schema in files.items():
-        assert is_fold(name)
+        assert "-compacted-" in name
         assert schema.metadata[b"genesis_etl.schema_version"] == b"2"
         assert {"note", "label"} & set(schema.names)
 
 
-def land_and_fold(url: str) -> None:
+def land_and_compact(url: str) -> None:
     land_noted(url, LATER, note="noted")
-    fold_all(url)
+    compact_all(url)
 
 
 def test_an_older_file_may_lack_nullable_columns_alone() -> None:
@@ -323,20 +321,20 @@ def test_an_older_file_may_lack_nullable_columns_alone() -> None:
     for broken in (old.drop_columns(["name"]), table.drop_columns(["extra"]), pa.table({"x": [1]})):
         with pytest.raises(KeyError):
             upgraded(broken, IMAGES)
-    with pytest.raises(NewerSchema, match="upgrade it"):
+    with pytest.raises(NewerSchema, match="reads up to 1"):
         upgraded(table.replace_schema_metadata({"genesis_etl.schema_version": str(SCHEMA_VERSION + 1)}), IMAGES)
 
 
-def test_an_images_file_newer_than_its_commit_is_refused() -> None:
+def test_a_rows_file_newer_than_its_commit_is_refused() -> None:
     """Each file tells its own version, whatever the one that names it says."""
     newer = IMAGES.with_metadata({"genesis_etl.schema_version": str(SCHEMA_VERSION + 1)})
     lake = Lake("lake")
     (whole,) = land_all(lake, {"2026-11-01": rows("a")})
-    images = lake.rows(whole.file).replace_schema_metadata(newer.metadata)
+    (file,) = rows_files("lake")
     lake.commit(
-        images,
-        lambda file, sha256: capture_rows([replace(whole, account="new", capture_id="x", file=file, sha256=sha256)]),
-        account="new",
+        lake.rows(file).replace_schema_metadata(newer.metadata),
+        capture_rows([replace(whole, account="new", capture_id="20261101T000000000000Z-00000000")]),
+        Facts("capture"),
         year=2026,
         name="20261101T000000000000Z-00000000",
     )
@@ -349,7 +347,7 @@ def test_an_images_file_newer_than_its_commit_is_refused() -> None:
 REFUSED = "written with schema version 2, this genesis-etl reads up to 1; upgrade it"
 
 
-@pytest.mark.parametrize("kind", ["raw", "folded"])
+@pytest.mark.parametrize("kind", ["loose", "compacted"])
 @pytest.mark.parametrize(
     "command",
     [
@@ -368,19 +366,19 @@ def test_an_older_version_refuses_a_newer_lake(command: list[str], kind: str, ne
     """Each command that needs it ends with 6, one line that names the file and says to upgrade, and changes nothing."""
     shutil.copytree(newer_lakes / kind, "lake")
     files = snapshot_of("lake")
-    refused(run(*command, "--lake", "lake"), 6, "captures/default/2026/2026112", REFUSED)
+    refused(run(*command, "--lake", "lake"), 6, "store/captures/default/2026/2026112", REFUSED)
     assert snapshot_of("lake") == files
     assert not Path("page.html").exists()
 
 
 def test_verify_tells_newer_files_from_damaged_ones(newer_lakes: Path, run: Run) -> None:
-    """The older version calls each newer commit `newer` (exit 1), and none of its images files an orphan."""
-    shutil.copytree(newer_lakes / "raw", "lake")
+    """The older version calls each newer commit `newer` (exit 1), and none of its rows files an orphan."""
+    shutil.copytree(newer_lakes / "loose", "lake")
     for name in snapshot_of("lake"):
         os.utime(f"lake/{name}", (1, 1))
     ended = run("verify", "--lake", "lake", "--format", "json")
     assert ended.code == 1
-    assert [(each["status"], each["file"].split("/")[0]) for each in ended.rows] == [
+    assert [(each["status"], each["file"].split("/")[1]) for each in ended.rows] == [
         ("ok", "captures"),
         ("newer", "captures"),
         ("newer", "captures"),
@@ -389,24 +387,24 @@ def test_verify_tells_newer_files_from_damaged_ones(newer_lakes: Path, run: Run)
 
 
 def test_accounts_of_the_older_version_answer(newer_lakes: Path, run: Run) -> None:
-    """Where one account is of the newer version, the others' reports, folds, captures and forgetting go on."""
-    shutil.copytree(newer_lakes / "raw", "lake")
+    """Where one account is of the newer version, the others' reports, compactions, captures and forgetting go on."""
+    shutil.copytree(newer_lakes / "loose", "lake")
     default = snapshot_of("lake")
     land_all(Lake("lake"), {"2026-11-01": rows("x"), "2026-11-02": rows("x", "y")}, "other")
     assert run("report", "snapshot-growth", "--account", "other", "--lake", "lake").code == 0
     refused(run("report", "snapshot-growth", "--lake", "lake"), 6, REFUSED, "--account")
     before = open_lake("lake").report_rows("changes", account="other", since="2026-11-01")
     refused(run("compact", "--lake", "lake"), 6, REFUSED)
-    assert [is_fold(entry.path) for entry in Lake("lake").files("captures/other")].count(True) == 1
+    assert [file.is_compacted for file in commit_files("lake", "other")].count(True) == 1
     assert open_lake("lake").report_rows("changes", account="other", since="2026-11-01") == before
     forget(Lake("lake"), "other", at("2026-11-02"))
     assert len(open_lake("lake").report_rows("region-coverage", account="other"))
     assert default == {name: data for name, data in snapshot_of("lake").items() if "/default/" in name}
 
 
-@pytest.mark.parametrize("is_folded", [False, True])
+@pytest.mark.parametrize("is_compacted", [False, True])
 def test_an_older_version_does_not_export_into_newer_captures(
-    is_folded: bool, newer: Newer, release: dict[str, str], serve: Callable[..., Sandbox]
+    is_compacted: bool, newer: Newer, release: dict[str, str], serve: Callable[..., Sandbox]
 ) -> None:
     """After a capture by the newer version the older one is refused (6) before any request, and lands nothing."""
     sandbox = serve(images=20)
@@ -419,8 +417,8 @@ def test_an_older_version_does_not_export_into_newer_captures(
         "GENESIS_ETL_NOW": sandbox.at.isoformat(),
     }
     subprocess.run([*ETL, "export", "--lake", "lake"], env={**release, **reach}, check=True, capture_output=True)
-    if is_folded:
-        newer(fold_all, "lake")
+    if is_compacted:
+        newer(compact_all, "lake")
     files = snapshot_of("lake")
     assert {b"2"} <= set(versions_of("lake"))
     sandbox.requests.clear()
@@ -460,7 +458,7 @@ def told_by(engine: str, url: str) -> dict[str, list[Row]]:
 
 # --- copies
 
-ORDER = ("captures", "images")
+ORDER = ("store/captures", "store/rows")
 WORKED_AT = at("2026-11-10 11:00")
 
 
@@ -506,7 +504,7 @@ def added(source: str, to: str) -> None:
 
 
 COMMANDS = [
-    "mkdir copy && cp -r lake/captures copy/ && cp -r lake/images copy/ && rm -r lake",
+    "mkdir -p copy/store && cp -r lake/store/captures copy/store/ && cp -r lake/store/rows copy/store/ && rm -r lake",
     "cp -a lake copy && rm -r lake",
     "mv lake copy",
     "tar -cf lake.tar lake && rm -r lake && mkdir copy && tar -xf lake.tar -C copy --strip-components=1",
@@ -533,14 +531,14 @@ def seen(url: str) -> set[tuple[str, datetime, str]]:
 
 
 def aged(url: str) -> None:
-    """Make a lake whose next compaction folds two captures and sweeps what a fold replaced more than a week ago."""
+    """Make a lake whose next compaction holds two more captures and sweeps what one replaced more than a week ago."""
     land_all(Lake(url), {f"2026-11-0{day} 12:00": rows("a", f"only{day}") for day in (1, 2)})
     compact(Lake(url), now=at("2026-11-03 12:00"))
     land_all(Lake(url), {f"2026-11-0{day} 12:00": rows("a", f"only{day}") for day in (8, 9)})
 
 
 def work(url: str, grace: timedelta = timedelta(days=7)) -> None:
-    """Land a capture of every account, fold and sweep."""
+    """Land a capture of every account, compact and sweep."""
     for account in Lake(url).accounts():
         land(Lake(url), WORKED_AT, rows("a", "new"), account)
     compact(Lake(url), grace=grace, now=WORKED_AT + timedelta(hours=2))
@@ -570,7 +568,7 @@ def at_every_file(
 
 
 def test_commits_first_a_copy_is_whole_whatever_happens_meanwhile() -> None:
-    """A landing, a fold and a sweep before any file of it: of each account it tells the lake before or after, no 6."""
+    """A landing, a compaction and a sweep before any file of it: each account is told as before or after, no 6."""
     aged("source")
     land(Lake("source"), at("2026-11-09"), rows("x"), "other")
     before = seen("source")
@@ -600,7 +598,7 @@ def test_what_was_swept_during_the_copy_is_cleared_by_compact() -> None:
     assert not has_failed(verify("copy"))
 
 
-def test_images_first_a_commit_may_come_without_its_file() -> None:
+def test_rows_first_a_commit_may_come_without_its_file() -> None:
     """In the other order a capture that lands meanwhile is a commit without a file: 6, until the rest is copied."""
     land_all(Lake("lake"), {"2026-11-01": rows("a"), "2026-11-02": rows("b")})
 
@@ -608,8 +606,8 @@ def test_images_first_a_commit_may_come_without_its_file() -> None:
         if number == 2:
             land(Lake("lake"), datetime.now(UTC), rows("c"))
 
-    copied("lake", "copy", ("images", "captures"), landing)
-    with pytest.raises(LakeError, match=r"captures/default/.*is missing") as caught:
+    copied("lake", "copy", ("store/rows", "store/captures"), landing)
+    with pytest.raises(LakeError, match=r"store/captures/default/.*is missing") as caught:
         observed("copy")
     assert caught.value.exit_code == 6
     copied("lake", "safe", ORDER, landing)
@@ -619,19 +617,19 @@ def test_images_first_a_commit_may_come_without_its_file() -> None:
 
 
 def told_or_missing(url: str) -> set[tuple[str, datetime, str]] | None:
-    """Return what a copy tells; None where it says that a file is missing (6)."""
+    """Return what a copy tells; None where it says that a file or a commit is missing (6)."""
     try:
         return seen(url)
     except LakeError as error:
-        missing = re.search(r"the images file (\S+) is missing", str(error))
-        if missing is None or Path(url, missing[1]).exists():
+        missing = re.search(r"the rows file (\S+) is missing", str(error))
+        if "no commit list" not in str(error) and (missing is None or Path(url, missing[1]).exists()):
             raise
         return None
 
 
-@pytest.mark.parametrize("order", [ORDER, ("images", "captures")], ids=["commits first", "images first"])
+@pytest.mark.parametrize("order", [ORDER, ("store/rows", "store/captures")], ids=["commits first", "rows first"])
 def test_an_interrupted_copy_is_seen_if_commits_came_first(order: tuple[str, ...]) -> None:
-    """Cut off at any file it answers in full or with 6; images first, it may tell of fewer captures, silently."""
+    """Cut off at any file it answers in full or with 6; rows first, it may tell of fewer captures, silently."""
     aged("source")
     before = seen("source")
     silent = 0
@@ -658,14 +656,14 @@ def test_an_interrupted_copy_is_seen_if_commits_came_first(order: tuple[str, ...
 @pytest.mark.parametrize("dataset", ORDER)
 def test_a_file_cut_by_an_interrupted_copy_is_seen_and_copied_again(dataset: str) -> None:
     """`cp` cut off within a file leaves it cut: 6 names it, and copying everything once more mends it."""
-    build("raw")
+    build("loose")
     before = answers("lake")
     copied("lake", "copy")
     cut = max(Path("copy", dataset, "default").rglob("*.parquet"))
     cut.write_bytes(cut.read_bytes()[:100])
     with pytest.raises(LakeError, match=str(cut.relative_to("copy"))):
         answers("copy")
-    subprocess.run("cp -r lake/captures copy/ && cp -r lake/images copy/", shell=True, check=True)
+    subprocess.run("cp -r lake/store/captures copy/store/ && cp -r lake/store/rows copy/store/", shell=True, check=True)
     assert answers("copy") == before
     assert not has_failed(verify("copy"))
 
@@ -679,7 +677,7 @@ def test_a_sweep_without_grace_during_a_copy_is_seen_and_mended() -> None:
     for lake, copy, gone in at_every_file("source", lambda url: work(url, grace=NOTHING)):
         told = told_or_missing(copy)
         refusals += told is None
-        assert told in (None, before) or [path for path in gone if path.startswith("captures/")]
+        assert told in (None, before) or [path for path in gone if path.startswith("store/captures/")]
         added(lake, copy)
         assert seen(copy) == after
     assert refusals > 0
@@ -705,7 +703,7 @@ def test_what_is_forgotten_during_a_copy_has_to_be_forgotten_there(before: datet
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=SLOW)])
 def test_copies_beside_exports_and_compactions_are_whole(rounds: int) -> None:
-    """`cp -r`, commits first, while two accounts are captured, days are folded and a week's files are swept.
+    """`cp -r`, commits first, while two accounts are captured, captures are compacted and a week's files are swept.
 
     Every copy answers; in each account it is the lake of one moment, and that moment lies within the copying.
     """
@@ -721,7 +719,7 @@ def test_copies_beside_exports_and_compactions_are_whole(rounds: int) -> None:
     for turn in range(rounds + 3):
         day = at("2026-01-01") + timedelta(days=4 * turn)
         works = [partial(export_day, account, day) for account in landed]
-        works.append(partial(fold_days, day))
+        works.append(partial(compact_days, day))
         if turn < 3:  # until there is something to sweep
             for work in works:
                 work()
@@ -729,9 +727,9 @@ def test_copies_beside_exports_and_compactions_are_whole(rounds: int) -> None:
         before, files = dict(landed), set(snapshot_of("lake"))
         with ThreadPoolExecutor() as threads:
             futures = [threads.submit(work) for work in works]
-            os.mkdir("copy")
+            os.makedirs("copy/store")
             for dataset in ORDER:
-                done = subprocess.run(["cp", "-r", f"lake/{dataset}", "copy/"], capture_output=True, text=True)
+                done = subprocess.run(["cp", "-r", f"lake/{dataset}", "copy/store/"], capture_output=True, text=True)
                 assert all("No such file or directory" in line for line in done.stderr.splitlines()), done.stderr
             for future in futures:
                 future.result()
@@ -746,9 +744,32 @@ def test_copies_beside_exports_and_compactions_are_whole(rounds: int) -> None:
     assert swept > 0
 
 
-def fold_days(day: datetime) -> None:
-    """Fold the days before this one, and sweep what was replaced a week before it."""
+def compact_days(day: datetime) -> None:
+    """Compact the days before this one, and sweep what was replaced a week before it."""
     compact(Lake("lake"), now=day + timedelta(hours=1))
+
+
+# --- other readers
+
+
+def test_plain_sql_reads_a_store_without_us() -> None:
+    """The SQL of docs/lake.md tells what every capture held and what is there now, whatever was compacted or late."""
+    build("both", "data/lake")
+    lake = Lake("data/lake")
+    forget(lake, "other", at("2026-11-02"))
+    land_all(lake, {"2026-11-02 18:00": rows("late"), "2026-11-24 12:00": rows("a", "new")})
+    compact(lake, now=at("2026-11-25"))
+    land_all(lake, {"2026-11-25 12:00": rows("a")})
+    text = (ROOT / "docs" / "lake.md").read_text(encoding="utf-8")
+    (sql,) = re.findall(r"(?<=```sql\n).*?(?=```)", text, re.DOTALL)
+    with duckdb.connect() as connection:
+        counted = connection.execute(sql).fetchall()
+        columns = "account, capture_id, captured_at::varchar as at, image_id, name, type, region, versions"
+        for theirs, ours in (("observed", "image_regions"), ("now", "images")):
+            found = connection.execute(f"select {columns} from {theirs}").fetchall()
+            expected = open_lake("data/lake").sql_rows(f"select {columns} from {ours}").to_pylist()
+            assert sorted(map(repr, found)) == sorted(repr(tuple(each.values())) for each in expected)
+    assert counted == [("default", "snapshot", "R1", 1), ("other", "snapshot", "R1", 2)]
 
 
 # --- several lakes in one
@@ -759,108 +780,108 @@ YOURS = {"2026-11-01 18:00": rows("a", "b"), "2026-11-02 11:00": rows("b"), "202
 
 def merged(to: str, *lakes: str) -> None:
     """Lay lakes into one folder, as the documentation says."""
-    os.mkdir(to)
+    os.makedirs(f"{to}/store")
     for dataset in ORDER:
         for lake in lakes:
-            subprocess.run(["cp", "-r", f"{lake}/{dataset}", f"{to}/"], check=True)
+            subprocess.run(["cp", "-r", f"{lake}/{dataset}", f"{to}/store/"], check=True)
 
 
-def fold_lakes(*urls: str) -> None:
+def compact_lakes(*urls: str) -> None:
     for url in urls:
         compact(Lake(url), grace=NOTHING, now=at("2026-11-26"))
 
 
-@pytest.mark.parametrize("is_folded", [False, True])
-def test_lakes_of_different_accounts_are_one(is_folded: bool) -> None:
-    """Two lakes laid into one folder tell what one lake of both accounts tells, folded or not."""
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_lakes_of_different_accounts_are_one(is_compacted: bool) -> None:
+    """Two lakes laid into one folder tell what one lake of both accounts tells, compacted or not."""
     for url, states, account in (("one", MINE, "mine"), ("two", YOURS, "yours")):
         for lake in (url, "both"):
             land_all(Lake(lake), states, account)
-    if is_folded:
-        fold_lakes("one", "two")
+    if is_compacted:
+        compact_lakes("one", "two")
     merged("merged", "one", "two")
     assert answers("merged", with_ids=False) == answers("both", with_ids=False)
     assert not has_failed(verify("merged"))
 
 
-@pytest.mark.parametrize("is_folded", [False, True])
-def test_one_account_captured_on_two_machines_is_one_history(is_folded: bool) -> None:
-    """Captures of the same account from two lakes interleave as if one machine had made them, folds of both too."""
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_one_account_captured_on_two_machines_is_one_history(is_compacted: bool) -> None:
+    """Captures of the same account from two lakes interleave as if one machine had made them, compacted too."""
     for url, states in (("one", MINE), ("two", YOURS)):
         for lake in (url, "both"):
             land_all(Lake(lake), states)
-    if is_folded:
-        fold_lakes("one", "two")
+    if is_compacted:
+        compact_lakes("one", "two")
     merged("merged", "one", "two")
     assert answers("merged", with_ids=False) == answers("both", with_ids=False)
-    fold_lakes("merged")
+    compact_lakes("merged")
     assert tables("merged", with_ids=False) == tables("both", with_ids=False)
-    assert len(Lake("merged").files("images")) == 1
+    assert len(rows_files("merged")) == 1
     assert not has_failed(verify("merged"))
 
 
 def test_captures_of_one_instant_from_two_machines_stay_two() -> None:
-    """Folds that both hold a capture of the same microsecond tell, laid together, what the raw captures tell."""
+    """Compactions that hold captures of one microsecond tell, laid together, what the loose captures tell."""
     land_all(Lake("one"), MINE)
     land_all(Lake("two"), {**YOURS, "2026-11-02 12:00": rows("b", "z")})
-    merged("raw", "one", "two")
-    before = answers("raw")
-    fold_lakes("one", "two")
+    merged("loose", "one", "two")
+    before = answers("loose")
+    compact_lakes("one", "two")
     merged("merged", "one", "two")
     assert answers("merged") == before
-    fold_lakes("merged")
+    compact_lakes("merged")
     assert tables("merged") == {name: before[name] for name in TABLES}
     assert not has_failed(verify("merged"))
 
 
 def test_a_copy_that_went_its_own_way_comes_back() -> None:
-    """Two copies of a lake, captured and folded apart, are one history again when they are laid together."""
+    """Two copies of a lake, captured and compacted apart, are one history again when they are laid together."""
     build("both", "one")
     shutil.copytree("one", "two")
-    shutil.copytree("one", "raw")
+    shutil.copytree("one", "loose")
     land_all(Lake("one"), {"2026-11-23 12:00": rows("one"), "2026-11-25 12:00": rows("one")})
     land_all(Lake("two"), {"2026-11-23 13:00": rows("two"), "2026-11-24 12:00": rows("one")})
-    merged("all", "raw", "one", "two")
+    merged("all", "loose", "one", "two")
     before = answers("all")
-    fold_lakes("one", "two")
+    compact_lakes("one", "two")
     merged("merged", "one", "two")
     assert answers("merged") == before
-    fold_lakes("merged")
+    compact_lakes("merged")
     assert tables("merged") == {name: before[name] for name in TABLES}
     assert not has_failed(verify("merged"))
 
 
 def test_a_merge_that_is_not_done_hides_nothing() -> None:
-    """Commits first, what is laid in is refused by name until its images are there, and nothing is swept."""
+    """Commits first, what is laid in is refused by name until its rows are there, and nothing is swept."""
     land_all(Lake("one"), MINE)
     land_all(Lake("two"), YOURS, "other")
     before = open_lake("one").report_rows("snapshot-growth")
-    subprocess.run(["cp", "-r", "two/captures", "one/"], check=True)
+    subprocess.run(["cp", "-r", "two/store/captures", "one/store/"], check=True)
     assert open_lake("one").report_rows("snapshot-growth", account="default") == before
     with pytest.raises(LakeError, match="captures/other/"):
         observed("one")
     with pytest.raises(LakeError, match="captures/other/"):
         compact(Lake("one"), grace=NOTHING, now=NOW)
-    subprocess.run(["cp", "-r", "two/images", "one/"], check=True)
+    subprocess.run(["cp", "-r", "two/store/rows", "one/store/"], check=True)
     assert len(observed("one")) == len([each for state in (*MINE.values(), *YOURS.values()) for each in state])
     assert not has_failed(verify("one"))
 
 
 def test_what_a_copy_still_holds_comes_back_with_it() -> None:
     """What was forgotten here and is laid in again from a copy is there again: forgetting is done in every copy."""
-    build("folded")
+    build("compacted")
     shutil.copytree("lake", "copy")
     before = observed("lake")
     forget(Lake("lake"), "default", at("2026-11-03"))
     for dataset in ORDER:
-        subprocess.run(["cp", "-r", f"copy/{dataset}", "lake/"], check=True)
+        subprocess.run(["cp", "-r", f"copy/{dataset}", "lake/store/"], check=True)
     assert observed("lake") == before
     assert sum(each.captures for each in forgettable(Lake("lake"), "default", at("2026-11-03"))) == 3
 
 
 def test_an_account_cannot_be_renamed_by_its_folder() -> None:
     """A renamed folder is refused by name (6), for its captures say another account; renamed back it answers."""
-    build("raw")
+    build("loose")
     before = observed("lake")
     for dataset in ORDER:
         os.rename(f"lake/{dataset}/other", f"lake/{dataset}/renamed")

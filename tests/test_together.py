@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from genesis_etl import open_lake
-from genesis_etl.verify import has_failed, verify
+from genesis_etl.maintenance.verify import has_failed, verify
 from tests.conftest import figure
 
 # Every capture holds five images that stay and one of its own, so each answer can be judged alone.
 EXPORTER = """
 import sys, time
 from datetime import timedelta
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 from tests.histories import at, land, rows
 who, ends_at, count = int(sys.argv[1]), time.monotonic() + float(sys.argv[2]), 0
 while time.monotonic() < ends_at:
@@ -30,8 +30,8 @@ print(count)
 COMPACTOR = """
 import sys, time
 from datetime import timedelta
-from genesis_etl.compact import compact
-from genesis_etl.lake import Lake
+from genesis_etl.maintenance.compact import compact
+from genesis_etl.lake.lake import Lake
 ends_at, count = time.monotonic() + float(sys.argv[2]), 0
 while time.monotonic() < ends_at:
     compact(Lake("lake"), grace=timedelta(seconds=5))
@@ -87,10 +87,10 @@ def run(seconds: float) -> tuple[int, int, int]:
 @pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.slow)])
 def test_nobody_is_in_anybodys_way(seconds: float) -> None:
     """Three exporters, two compactions and four readers at once: no failure, no wrong answer, every commit visible."""
-    landed, folded, queries = run(seconds)
+    landed, compacted, queries = run(seconds)
     figure("commits", landed)
     figure("queries", queries)
-    assert folded >= 2
+    assert compacted >= 2
     assert queries >= 8
     assert len(open_lake("lake").sql_rows("select * from captures")) == landed
     assert not has_failed(verify("lake"))

@@ -6,28 +6,28 @@ import os
 import random
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from genesis_etl.commit import capture_rows
 from genesis_etl.errors import LakeError
-from genesis_etl.lake import Lake
-from genesis_etl.rows import IMAGES, ROW
-from genesis_etl.verify import SCHEMA, has_failed, verify
+from genesis_etl.lake.commit import Facts, capture_rows
+from genesis_etl.lake.lake import Lake
+from genesis_etl.lake.schema import IMAGES
+from genesis_etl.maintenance.verify import SCHEMA, has_failed, verify
+from genesis_etl.rows import ROW
 from tests.conftest import figure
-from tests.histories import at, fold, land, land_all, rows, snapshot_of
+from tests.histories import at, land, land_all, land_compacted, rows, snapshot_of
 
 STATES = {"2026-11-01": rows("a"), "2026-11-02": rows("a", "b"), "2026-11-03": rows("b", "c"), "2026-11-04": []}
 
 
 def filled() -> None:
-    """Make a lake of raw and folded captures of two accounts."""
+    """Make a lake of loose and compacted captures of two accounts."""
     lake = Lake("lake")
     captures = land_all(lake, STATES)
-    fold(lake, list(zip(captures, STATES.values(), strict=True))[:3], at("2026-11-05"))
+    land_compacted(lake, list(zip(captures, STATES.values(), strict=True))[:3], at("2026-11-05"))
     land(lake, at("2026-11-01"), rows("x"), "other")
 
 
@@ -48,28 +48,28 @@ def test_a_whole_lake_is_ok_in_a_row_per_account() -> None:
     assert found.schema == SCHEMA
     assert not has_failed(found)
     sizes = {"default": 0, "other": 0}
-    for name, data in snapshot_of("lake/images").items():
+    for name, data in snapshot_of("lake/store/rows").items():
         sizes[name.split("/")[0]] += len(data)
     assert [tuple(each.values()) for each in found.to_pylist()] == [
         (
-            "captures/default",
+            "store/captures/default",
             "default",
             "ok",
-            f"4 captures in 5 commits, 5 images files, {sizes['default']:,} bytes, all whole",
+            f"4 captures in 5 commits, 5 rows files, {sizes['default']:,} bytes, all whole",
         ),
         (
-            "captures/other",
+            "store/captures/other",
             "other",
             "ok",
-            f"1 capture in 1 commit, 1 images file, {sizes['other']:,} bytes, all whole",
+            f"1 capture in 1 commit, 1 rows file, {sizes['other']:,} bytes, all whole",
         ),
     ]
 
 
 def test_an_empty_lake_has_no_capture_yet() -> None:
     """Where nothing was ever captured, `verify` says how to begin (exit 6)."""
-    Path("lake/images").mkdir(parents=True)
-    Path("lake/images/x.parquet").write_bytes(b"")
+    Path("lake/store/rows").mkdir(parents=True)
+    Path("lake/store/rows/x.parquet").write_bytes(b"")
     with pytest.raises(LakeError, match="no capture yet in lake; run `genesis-etl export`") as caught:
         verify("lake")
     assert caught.value.exit_code == 6
@@ -95,43 +95,45 @@ def test_every_flipped_bit_is_found() -> None:
     assert not has_failed(verify("lake"))
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", None])
-def test_every_file_that_is_cut_or_gone_is_named(content: bytes | None) -> None:
-    """A cut, empty or foreign file is damaged, an images file that is gone missing; a commit gone is an orphan."""
+@pytest.mark.parametrize("content", [b"", b"<html>"])
+def test_every_file_that_is_cut_or_foreign_is_named(content: bytes) -> None:
+    """A cut, empty or foreign file is damaged, and nothing else is blamed."""
     filled()
     for name, data in snapshot_of("lake").items():
-        file = Path("lake", name)
-        if content is not None:
-            file.write_bytes(content)
-            assert statuses() == {name: "damaged"}
-        else:
-            file.unlink()
-            if name.startswith("images"):
-                assert statuses() == {name: "missing"}
-                assert has_failed(verify("lake"))
-            else:
-                assert statuses() == {}
-        file.write_bytes(data)
+        Path("lake", name).write_bytes(content)
+        assert statuses() == {name: "damaged"}
+        Path("lake", name).write_bytes(data)
 
 
-def test_an_images_file_without_commit_is_an_orphan_after_an_hour() -> None:
+def test_a_rows_file_that_is_gone_is_missing() -> None:
+    """Whatever else could speak for its captures, `verify` fails and names it."""
+    filled()
+    for name, data in snapshot_of("lake").items():
+        if name.startswith("store/rows"):
+            Path("lake", name).unlink()
+            assert statuses() == {name: "missing"}
+            assert has_failed(verify("lake"))
+            Path("lake", name).write_bytes(data)
+
+
+def test_a_rows_file_without_commit_is_an_orphan_after_an_hour() -> None:
     """A landing that was cut off is a note once it is an hour old, no failure."""
     filled()
-    (commit,) = Path("lake/captures/other").rglob("*.parquet")
-    (images,) = Path("lake/images/other").rglob("*.parquet")
+    (commit,) = Path("lake/store/captures/other").rglob("*.parquet")
+    (rows_file,) = Path("lake/store/rows/other").rglob("*.parquet")
     commit.unlink()
     assert statuses() == {}
-    age(images)
-    assert statuses() == {str(images)[5:]: "orphan"}
+    age(rows_file)
+    assert statuses() == {str(rows_file)[5:]: "orphan"}
     assert not has_failed(verify("lake"))
 
 
-def test_the_images_file_of_a_damaged_commit_is_no_orphan() -> None:
-    """While its commit can be restored, an images file is not called an orphan."""
+def test_the_rows_file_of_a_damaged_commit_is_no_orphan() -> None:
+    """While its commit can be restored, a rows file is not called an orphan."""
     filled()
-    (commit,) = Path("lake/captures/other").rglob("*.parquet")
-    (images,) = Path("lake/images/other").rglob("*.parquet")
-    age(images)
+    (commit,) = Path("lake/store/captures/other").rglob("*.parquet")
+    (rows_file,) = Path("lake/store/rows/other").rglob("*.parquet")
+    age(rows_file)
     commit.write_bytes(b"")
     assert statuses() == {str(commit)[5:]: "damaged"}
 
@@ -139,31 +141,34 @@ def test_the_images_file_of_a_damaged_commit_is_no_orphan() -> None:
 def test_strays_are_notes_and_a_broken_one_says_whom_it_would_hurt() -> None:
     """Foreign files are listed, broken ones with what reading them would do, and fail nothing."""
     filled()
-    folder = Path("lake/images/default")
+    folder = Path("lake/store/rows/default")
     (folder / "notes.txt").write_text("x")
     (folder / "cut.parquet").write_bytes(b"PAR1")
-    shutil.copy(next(folder.rglob("2026*.parquet")), "lake/images/copy.parquet")
+    shutil.copy(next(folder.rglob("2026*.parquet")), "lake/store/rows/copy.parquet")
     (folder / ".young.parquet.tmp").write_bytes(b"PAR1")
     (folder / ".old.parquet.tmp").write_bytes(b"PAR1")
-    age(folder / ".old.parquet.tmp")
+    (folder / "@eaDir").mkdir()
+    for name in (".old.parquet.tmp", "@eaDir"):
+        age(folder / name)
     details = {each["file"]: each["detail"] for each in verify("lake").to_pylist() if each["status"] == "stray"}
     assert sorted(details) == [
-        "images/copy.parquet",
-        "images/default/.old.parquet.tmp",
-        "images/default/cut.parquet",
-        "images/default/notes.txt",
+        "store/rows/copy.parquet",
+        "store/rows/default/.old.parquet.tmp",
+        "store/rows/default/@eaDir",
+        "store/rows/default/cut.parquet",
+        "store/rows/default/notes.txt",
     ]
-    assert "would fail on it" in details["images/default/cut.parquet"]
-    assert "would fail" not in details["images/copy.parquet"]
+    assert "would fail on it" in details["store/rows/default/cut.parquet"]
+    assert "would fail" not in details["store/rows/copy.parquet"]
     assert not has_failed(verify("lake"))
 
 
 def test_a_stranger_whose_name_is_no_text_is_listed() -> None:
     """A name that is not UTF-8 keeps neither verify nor check from their findings."""
     filled()
-    Path(os.fsdecode(b"lake/images/\xff.parquet")).write_bytes(b"PAR1")
+    Path(os.fsdecode(b"lake/store/rows/\xff.parquet")).write_bytes(b"PAR1")
     (stray,) = (each for each in verify("lake").to_pylist() if each["status"] == "stray")
-    assert stray["file"] == "images/\\udcff.parquet"
+    assert stray["file"] == "store/rows/\\udcff.parquet"
 
 
 def test_whole_files_that_contradict_each_other_are_damaged() -> None:
@@ -182,13 +187,7 @@ def test_whole_files_that_contradict_each_other_are_damaged() -> None:
         (good.slice(1), "other numbers of rows"),
     ):
         shutil.rmtree("lake", ignore_errors=True)
-        Lake("lake").commit(
-            table,
-            lambda file, sha256: capture_rows([replace(capture, file=file, sha256=sha256)]),
-            account="default",
-            year=2026,
-            name=capture.capture_id,
-        )
+        Lake("lake").commit(table, capture_rows([capture]), Facts("capture"), year=2026, name=capture.capture_id)
         found = [each["detail"] for each in verify("lake").to_pylist() if each["status"] == "damaged"]
         assert len(found) == (reason is not None)
         assert reason is None or reason in found[0]

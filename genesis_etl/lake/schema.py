@@ -1,0 +1,68 @@
+"""The schemas of the lake's files, and what readers do with files of other versions. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+from genesis_etl.rows import INSTANT, ROW, described
+
+# A new version may add nullable columns, anywhere; columns of older ones stay. Readers null what a file lacks.
+SCHEMA_VERSION: Final = 1
+
+IMAGES: Final = pa.schema(
+    [
+        described("account", pa.string(), "short name of the account"),
+        described("first_seen", INSTANT, "first capture of this file with the row as it stands"),
+        described("last_seen", INSTANT, "last capture of this file with it, none of the file between without it"),
+        *ROW,
+    ],
+    metadata={"genesis_etl.schema_version": str(SCHEMA_VERSION)},
+)
+
+CAPTURES: Final = pa.schema(
+    [
+        described("account", pa.string(), "short name of the account"),
+        described("capture_id", pa.string(), "unique; sorts by time; survives compaction"),
+        described("captured_at", INSTANT, "when the read began"),
+        described("finished_at", INSTANT, "when the read was proven"),
+        described("images", pa.int64(), "images, snapshots included"),
+        described("snapshots", pa.int64(), "entries of /snapshots; null if it was not read", nullable=True),
+        described("rows", pa.int64(), "rows of image × region"),
+        described("requests", pa.int64(), "requests sent"),
+        described("retries", pa.int64(), "requests of these that repeated an earlier one"),
+        described("passes", pa.int64(), "passes over the collection that needed more"),
+        described("endpoint", pa.string(), "the API that was read"),
+        described("etl_version", pa.string(), "version of genesis-etl that captured"),
+        described("file", pa.string(), "images file of the lake that holds the rows"),
+        described("sha256", pa.string(), "sha256 of that file, hexadecimal"),
+        # Not in the view: tells the next capture whether /snapshots alone knows of snapshots.
+        described("listed_snapshots", pa.int64(), "snapshots that /images listed"),
+    ],
+    metadata={"genesis_etl.schema_version": str(SCHEMA_VERSION)},
+)
+
+
+class NewerSchema(ValueError):
+    """A file that a later version of genesis-etl wrote."""
+
+
+def schema_version(schema: pa.Schema) -> int:
+    """Return the version of our schema that a file was written with; NewerSchema if it is later than ours."""
+    version = int((schema.metadata or {}).get(b"genesis_etl.schema_version", b"1"))
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(f"written with schema version {version}, this genesis-etl reads up to {SCHEMA_VERSION}")
+    return version
+
+
+def upgraded(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a file's rows with the columns of `schema`; one that the version that wrote it did not know is null.
+
+    NewerSchema for a later version's file, ValueError or KeyError for one that holds something else.
+    """
+    if schema_version(table.schema) < SCHEMA_VERSION:
+        for field in schema:
+            if field.nullable and field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
