@@ -22,9 +22,10 @@ from typing import Any
 
 import pytest
 
-from genesis_etl.api.client import Client, Stop
+from genesis_etl.api.client import Client
+from genesis_etl.api.stop import Stop
 from genesis_etl.errors import ApiUnavailable, AuthError, BadPage, CollectionRefused, ExportFailed, GenesisEtlError
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
@@ -72,7 +73,9 @@ def test_what_passes_leaves_no_trace(sandbox: Sandbox, fault: Fault) -> None:
     fault.collection, fault.page = "images", 2
     sandbox.faults.append(fault)
     (capture,) = export(settings_for(sandbox, "another"))
-    before, after = (next(path for path in files_of(lake) if path.startswith("images")) for lake in ("lake", "another"))
+    before, after = (
+        next(path for path in files_of(lake) if path.startswith("store/rows")) for lake in ("lake", "another")
+    )
     assert files_of("lake")[before] == files_of("another")[after]
     repeated = 0 if fault.kind in ("gzip", "delay") else 1
     assert (capture.retries, capture.requests) == (repeated, 10 + repeated)
@@ -506,7 +509,11 @@ def test_an_interrupt_ends_accounts_that_have_not_begun_to_ask(
     before = files_of(one.lake)
     is_over = threading.Event()
     newest = Lake.newest
-    monkeypatch.setattr(Lake, "newest", lambda self, name: (name == "slow" and is_over.wait(30), newest(self, name))[1])
+    monkeypatch.setattr(
+        Lake,
+        "newest",
+        lambda self, name, **options: (name == "slow" and is_over.wait(30), newest(self, name, **options))[1],
+    )
     stop = Stop.set
     monkeypatch.setattr(Stop, "set", lambda self: (stop(self), is_over.set())[0])
     timer = threading.Timer(0.5, signal.pthread_kill, (threading.main_thread().ident or 0, signal.SIGINT))

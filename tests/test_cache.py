@@ -12,7 +12,8 @@ import pytest
 from genesis_etl.api.client import Client
 from genesis_etl.checks.check import check
 from genesis_etl.errors import ApiUnavailable, AuthError, BadPage, CollectionRefused
-from genesis_etl.pipeline import export, live_rows
+from genesis_etl.live import live_rows
+from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Settings
 from tests.conftest import listing, refused, settings_for, some_images, some_snapshots

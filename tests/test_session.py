@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from genesis_etl.api.client import notify
+from genesis_etl.api.hooks import ping_heartbeat
 from genesis_etl.errors import ApiUnavailable, GenesisEtlError, SettingsError
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
@@ -522,6 +522,6 @@ def test_a_hook_behind_a_proxy_that_cannot_be_used(proxy: str, monkeypatch: pyte
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     hook = Hook(f"https://hooks.test/{TOKEN}")
     with pytest.raises(ApiUnavailable, match=r"hooks\.test: the proxy in HTTPS_PROXY") as caught:
-        notify(hook)
+        ping_heartbeat(hook)
     assert SECRET not in told(caught.value)
     assert TOKEN not in told(caught.value)

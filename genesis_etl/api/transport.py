@@ -29,6 +29,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 CHUNK: Final = 2**16
+MAX_BODY: Final = 32 * 2**20
+MAX_WIRE: Final = 2 * MAX_BODY  # headers, and chunks so small that their frames weigh as much as they hold
 # It logs the header lines that it cannot read, and a server may echo the token in one.
 logging.getLogger("urllib3.connection").addFilter(lambda record: "Failed to parse headers" not in record.msg)
 _SLICE: Final = 0.25  # how soon whatever waits notices that its client was stopped

@@ -1,29 +1,17 @@
-"""The verified read: what must agree before an account's lists are believed.
+"""The passes over one collection: all its pages, again until what they say is proven. Knows no other collection.
 
-One answer that holds all `total_count` items is one state of its collection. A longer list is read in
-passes. A pass proves nothing alone: delete an item on an early page, insert one at the end, and every
-total still fits while an item that was there all the time has slipped through between two pages. So
-passes are repeated until two in a row are equal, the second begun after the first had ended. If both
-saw the same map id → item, that map stood at the instant between them: whatever is read by both of two
-successive, equal collects was there together (the double collect of Afek, Attiya, Dolev, Gafni, Merritt
-and Shavit, "Atomic snapshots of shared memory", J. ACM 40, 1993).
-
-What has been read is believed to be all only where the list ends there: if the last page is full, the page after
-it is asked for as well, for a server may cap its `total_count`.
-
-This room knows no HTTP: it is given something with a `page` method.
+pass 1: 812 items    pass 2: 1 came, 0 went    pass 3: as before    →    the items by id
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Final, Protocol
 
 from genesis_etl.api.page import Item, Page
-from genesis_etl.errors import CaptureError, CollectionRefused, ListMoved, PageMissing
+from genesis_etl.errors import CaptureError, ListMoved, PageMissing
 from genesis_etl.text import shown
 
 MAX_PASSES: Final = 5
@@ -41,80 +29,7 @@ class Pages(Protocol):
     def stop(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Reading:
-    """The items of both collections by id, as they stood together, and what it took to know it.
-
-    `snapshots` is None where /snapshots was not read, and then `refusal` says why the API refused it.
-    `passes` is the larger of the two collections' numbers of passes.
-    """
-
-    images: Items
-    snapshots: Items | None
-    passes: int
-    refusal: str | None = None
-
-    @property
-    def listed_snapshots(self) -> int:
-        """Return how many snapshots `/images` lists, under whatever type; the newest generation lists none there."""
-        return len(_listed_snapshots(self.images) | (self.images.keys() & (self.snapshots or {}).keys()))
-
-
-def read_account(
-    pages: Pages,
-    *,
-    with_snapshots: bool = True,
-    must_have_snapshots: bool = False,
-    type: str | None = None,
-    progress: Progress | None = None,
-) -> Reading:
-    """Read `/images` (of one type, if given) and `/snapshots` until both are proven.
-
-    A 403 or 404 for `/snapshots` raises CollectionRefused if they must be had, else leaves them None.
-    ListMoved after five passes over a collection without agreement.
-    """
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="page") as threads:
-        images = _Collection(pages, "images", threads, progress, type)
-        snapshots = _Collection(pages, "snapshots", threads, progress)
-        beside: list[Future[Items]] = []
-        if with_snapshots:
-            # While a long list is read, the other one fills the waits between its passes.
-            images.when_long = lambda: beside.append(threads.submit(snapshots.read))
-        try:
-            listed = images.read()
-            if not with_snapshots:
-                return Reading(listed, None, images.passes)
-            try:
-                detailed = beside[0].result() if beside else snapshots.read()
-            except CollectionRefused as refusal:
-                # What could be read a moment ago is not something this account may not see.
-                if snapshots.passes > 1:
-                    refusal.advice = "it could be read a moment ago, try again later"
-                if must_have_snapshots or snapshots.passes > 1:
-                    raise
-                return Reading(listed, None, images.passes, str(refusal))
-            while _differ(listed, detailed):
-                strangers = _listed_snapshots(listed) ^ detailed.keys()
-                images.note(f"/images and /snapshots differed by {len(strangers)} snapshots")
-                listed, detailed = images.read(), snapshots.read()
-        except BaseException:
-            # Pages under way have nothing to wait for; without this an interrupt would sit out their deadline.
-            pages.stop()
-            raise
-        return Reading(listed, detailed, max(images.passes, snapshots.passes))
-
-
-def _listed_snapshots(images: Items) -> set[str]:
-    return {id for id, item in images.items() if item.get("type") == "snapshot"}
-
-
-def _differ(images: Items, snapshots: Items) -> bool:
-    """Tell whether `/images` lists snapshots, and others than `/snapshots`."""
-    listed = _listed_snapshots(images)
-    return bool(listed) and listed != snapshots.keys()
-
-
-class _Collection:
+class Collection:
     """One collection and the passes made over it so far."""
 
     def __init__(

@@ -1,0 +1,82 @@
+"""Both collections of an account, as they stood together; knows no single page."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from genesis_etl.errors import CollectionRefused
+from genesis_etl.reading.collection import THREADS, Collection, Items, Pages, Progress
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The items of both collections by id, as they stood together, and what it took to know it.
+
+    `snapshots` is None where /snapshots was not read, and then `refusal` says why the API refused it.
+    `passes` is the larger of the two collections' numbers of passes.
+    """
+
+    images: Items
+    snapshots: Items | None
+    passes: int
+    refusal: str | None = None
+
+    @property
+    def listed_snapshots(self) -> int:
+        """Return how many snapshots `/images` lists, under whatever type; the newest generation lists none there."""
+        return len(_listed_snapshots(self.images) | (self.images.keys() & (self.snapshots or {}).keys()))
+
+
+def read_account(
+    pages: Pages,
+    *,
+    with_snapshots: bool = True,
+    must_have_snapshots: bool = False,
+    type: str | None = None,
+    progress: Progress | None = None,
+) -> Reading:
+    """Read `/images` (of one type, if given) and `/snapshots` until both are proven.
+
+    A 403 or 404 for `/snapshots` raises CollectionRefused if they must be had, else leaves them None.
+    ListMoved after five passes over a collection without agreement.
+    """
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="page") as threads:
+        images = Collection(pages, "images", threads, progress, type)
+        snapshots = Collection(pages, "snapshots", threads, progress)
+        beside: list[Future[Items]] = []
+        if with_snapshots:
+            # While a long list is read, the other one fills the waits between its passes.
+            images.when_long = lambda: beside.append(threads.submit(snapshots.read))
+        try:
+            listed = images.read()
+            if not with_snapshots:
+                return Reading(listed, None, images.passes)
+            try:
+                detailed = beside[0].result() if beside else snapshots.read()
+            except CollectionRefused as refusal:
+                # What could be read a moment ago is not something this account may not see.
+                if snapshots.passes > 1:
+                    refusal.advice = "it could be read a moment ago, try again later"
+                if must_have_snapshots or snapshots.passes > 1:
+                    raise
+                return Reading(listed, None, images.passes, str(refusal))
+            while _differ(listed, detailed):
+                strangers = _listed_snapshots(listed) ^ detailed.keys()
+                images.note(f"/images and /snapshots differed by {len(strangers)} snapshots")
+                listed, detailed = images.read(), snapshots.read()
+        except BaseException:
+            # Pages under way have nothing to wait for; without this an interrupt would sit out their deadline.
+            pages.stop()
+            raise
+        return Reading(listed, detailed, max(images.passes, snapshots.passes))
+
+
+def _listed_snapshots(images: Items) -> set[str]:
+    return {id for id, item in images.items() if item.get("type") == "snapshot"}
+
+
+def _differ(images: Items, snapshots: Items) -> bool:
+    """Tell whether `/images` lists snapshots, and others than `/snapshots`."""
+    listed = _listed_snapshots(images)
+    return bool(listed) and listed != snapshots.keys()
