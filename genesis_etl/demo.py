@@ -61,7 +61,7 @@ def captured_days(url: str) -> set[date]:
 
     SettingsError if it holds captures of another API, LakeError if something in it cannot be read.
     """
-    from genesis_etl.lake import Lake
+    from genesis_etl.lake.lake import Lake
 
     lake = Lake(url)
     commits, _ = lake.commits()

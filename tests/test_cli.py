@@ -23,9 +23,9 @@ import click
 import pandas as pd
 import pytest
 
-from genesis_etl.cli.commands import cli
-from genesis_etl.lake import Lake
-from genesis_etl.query import open_lake as reports
+from genesis_etl.cli.group import cli
+from genesis_etl.lake.lake import Lake
+from genesis_etl.query import report
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.version import __version__
 from tests.commands import ERROR, ETL, Ended, Run, etl, refused
@@ -645,10 +645,10 @@ def test_two_accounts_with_a_note_both_land(
     assert all(note in line for line in lines)
 
 
-def test_captures_that_cannot_be_folded_cost_several_accounts_nothing(
+def test_captures_that_cannot_be_compacted_cost_several_accounts_nothing(
     api: Callable[..., Sandbox], serve: Callable[..., Sandbox], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A damaged file of many old ones hinders folding alone: both accounts land, and each says why it was not done."""
+    """A damaged file of many old ones hinders compaction alone: both accounts land, and each says why."""
     configure(monkeypatch, one=api(), two=serve())
     for account in ("one", "two"):
         old = [land(Lake("data/lake"), at("2026-11-17") + n * HOUR, rows("a"), account) for n in range(50)]
@@ -656,7 +656,7 @@ def test_captures_that_cannot_be_folded_cost_several_accounts_nothing(
     ended = run("export", "--format", "json")
     assert [row["status"] for row in ended.rows] == ["landed", "landed"]
     assert ended.code == 0
-    assert all(f"account {name}: finished days were not folded: " in ended.err for name in ("one", "two"))
+    assert all(f"account {name}: not compacted: " in ended.err for name in ("one", "two"))
 
 
 def test_several_accounts_on_a_terminal_with_notes_all_land(
@@ -877,7 +877,7 @@ def test_a_config_of_either_place_is_read(run: Run) -> None:
 
 def test_a_bug_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody foresaw is told in a line, with the way to more."""
-    monkeypatch.setattr(reports, "report_names", lambda: 1 / 0)
+    monkeypatch.setattr(report, "report_names", lambda: 1 / 0)
     refused(run("report", "--list"), 1, "ZeroDivisionError", "please report it with --debug's output")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from genesis_etl.cli import demo
+from genesis_etl import demo
 from genesis_etl.errors import SettingsError
 from genesis_etl.pipeline import export
 from genesis_etl.query.open_lake import open_lake
@@ -104,16 +104,16 @@ def test_a_real_lake_is_left_alone(serve: Callable[..., Sandbox]) -> None:
     assert files_of("real") == before
 
 
-@pytest.mark.parametrize("dataset", ["images", "captures"])
+@pytest.mark.parametrize("dataset", ["rows", "captures"])
 def test_a_real_lake_that_is_damaged_is_left_alone(serve: Callable[..., Sandbox], dataset: str) -> None:
     """What cannot be read may be another API's, so nothing is added to it."""
     sandbox = serve()
     export(settings_for(sandbox, "real"))
-    (file,) = Path("real", dataset).rglob("*.parquet")
+    (file,) = Path("real/store", dataset).rglob("*.parquet")
     file.write_bytes(b"")
     before = files_of("real")
     ended = run_demo("--days", "1", "--lake", "real")
-    assert ended.returncode == (2 if dataset == "images" else 6)
+    assert ended.returncode == (2 if dataset == "rows" else 6)
     assert files_of("real") == before
 
 

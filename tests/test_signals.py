@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 from genesis_etl.sandbox import Sandbox
 from tests.commands import ERROR
 from tests.histories import at, land, rows
@@ -86,7 +86,7 @@ def test_nothing_third_party_but_click_is_imported_for_help() -> None:
 import sys
 import genesis_etl
 from genesis_etl import cli
-from genesis_etl.cli.commands import cli as group
+from genesis_etl.cli.group import cli as group
 for arguments in (["--version"], ["--help"], *([name, "--help"] for name in group.commands)):
     cli.run(arguments)
 for name, module in sorted(sys.modules.items()):
@@ -106,7 +106,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
 
 
 def test_an_export_of_one_page_imports_no_database(api: Callable[..., Sandbox]) -> None:
-    """DuckDB is for questions and for folding; a capture that lands needs neither."""
+    """DuckDB is for questions and for compaction; a capture that lands needs neither."""
     api()
     code = "import sys; from genesis_etl import cli; cli.run(['export']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -126,3 +126,15 @@ assert callable(genesis_etl.export) and genesis_etl.export.__module__ == "genesi
 assert not hasattr(genesis_etl, "nonsense")
 """
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONWARNINGS": "error"})
+
+
+def test_a_command_imports_no_other() -> None:
+    """Of the files of commands only its own is imported, so a command never waits for what another one needs."""
+    code = """
+import sys
+from genesis_etl import cli
+cli.run(["verify", "--lake", "lake"])
+print(*(name for name in sys.modules if name.startswith("genesis_etl.cli.commands.")), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "genesis_etl.cli.commands.verify"

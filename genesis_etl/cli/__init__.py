@@ -15,7 +15,7 @@ def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
     signals.install_signal_handlers()
     from genesis_etl.cli import (
-        commands,  # noqa: F401  while a signal may still end the process at once
+        group,  # noqa: F401  while a signal may still end the process at once
         process,
     )
 
@@ -25,7 +25,7 @@ def main() -> NoReturn:
         code = run(sys.argv[1:])
         signals.ignore_signals()
     except signals.Stopped as stop:  # between two lines of these; of one within a command `run` has told
-        code = process.told(stop)
+        code = process.exit_code_of(stop)
     sys.exit(code)
 
 
@@ -34,6 +34,6 @@ def run(arguments: list[str]) -> int:
     import functools
 
     from genesis_etl.cli import process
-    from genesis_etl.cli.commands import cli
+    from genesis_etl.cli.group import cli
 
     return process.ended(functools.partial(cli.main, prog_name="genesis-etl", standalone_mode=False), arguments)

@@ -46,10 +46,10 @@ def _ended(command: Callable[[list[str]], int | None], arguments: list[str]) -> 
         return command(arguments) or 0
     except BaseException as error:
         # A library may make an error of its own of whatever interrupts it; DuckDB does.
-        return told(stopped() or error, is_debug="--debug" in arguments)
+        return exit_code_of(stopped() or error, is_debug="--debug" in arguments)
 
 
-def told(error: BaseException, *, is_debug: bool = False) -> int:
+def exit_code_of(error: BaseException, *, is_debug: bool = False) -> int:
     """Say in one line what went wrong and return the exit code that stands for it."""
     message, code = _line_of(error)
     return _fail(message, code, is_debug=is_debug)
