@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-import genesis_etl.api.client
-from genesis_etl.checks.check import SCHEMA, beat, check, has_failed
+import genesis_etl.api.hooks
+from genesis_etl.checks.alerts import ping_heartbeat
+from genesis_etl.checks.check import check
+from genesis_etl.checks.rows import SCHEMA, has_failed
 from genesis_etl.errors import SettingsError
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 from genesis_etl.query.open_lake import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings, Thresholds
@@ -599,11 +601,11 @@ def test_a_good_export_is_heard(
 
 def test_a_listener_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat that is never answered costs no more than its time."""
-    monkeypatch.setattr(genesis_etl.api.client, "NOTICE_SECONDS", 0.3)
+    monkeypatch.setattr(genesis_etl.api.hooks, "NOTICE_SECONDS", 0.3)
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/x"
-        beat(Settings.load(environ={"GENESIS_ETL_HEARTBEAT": url}), said.append)
+        ping_heartbeat(Settings.load(environ={"GENESIS_ETL_HEARTBEAT": url}), said.append)
     assert said == ["the heartbeat did not arrive: 127.0.0.1: no answer within 0.3 s"]
 
 
