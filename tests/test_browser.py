@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from genesis_etl.dashboard.page import make_page, number
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 from genesis_etl.query.open_lake import open_lake
 from tests.histories import at, land, row
-from tests.test_dashboard import NAMES, grown
+from tests.pages import NAMES, grown
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright, see requirements-all.txt")

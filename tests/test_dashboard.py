@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
+import genesis_etl
 from genesis_etl import cli
+from genesis_etl.dashboard import limits
 from genesis_etl.dashboard.page import (
     ago,
     argument,
     coverage_level,
-    figures,
     make_page,
     number,
     signed,
@@ -30,13 +31,15 @@ from genesis_etl.dashboard.page import (
     write_page,
 )
 from genesis_etl.errors import SettingsError
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 from genesis_etl.query.open_lake import open_lake
+from genesis_etl.query.sources import one_line
 from genesis_etl.settings import Settings
 from tests.conftest import full_disk
 from tests.histories import at, land, land_all, row, rows
+from tests.pages import NAMES, grown
 
-NAMES = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "</script>", "{{7*7}}"]
+STATEMENTS = Path(genesis_etl.__file__).parent / "sql" / "page"
 VOID = {"meta", "input", "br", "img", "link", "hr", "base", "embed"}
 
 
@@ -86,24 +89,6 @@ class Page(HTMLParser):
 def page_of(url: Any, **options: Any) -> Page:
     """Return the page of a lake, parsed."""
     return Page(make_page(open_lake(str(url), **options)))
-
-
-def grown(url: Path, days: int = 40, account: str = "default") -> Lake:
-    """Fill a lake with an account that has one snapshot more every day, and base images in one or two regions."""
-    lake = Lake(str(url))
-    start = at("2026-10-01 12:00")
-    for day in range(days):
-        state = [
-            row(f"s{n}", ["R1", "R2"][n % 2], size_gib=1.5 * n, created_at=start + timedelta(days=n - 150))
-            for n in range(3 + day)
-        ]
-        state += [
-            row(f"b{n}", region, "base-os", family=f"f{n % 2}")
-            for n in range(4)
-            for region in ["R1", "R2"][: n % 2 + 1]
-        ]
-        land(lake, start + timedelta(days=day), state, account)
-    return lake
 
 
 def test_the_headline_figures_are_those_of_the_reports_and_of_sql(tmp_path: Path) -> None:
@@ -157,6 +142,14 @@ def test_every_command_on_the_page_runs(tmp_path: Path, capsysbinary: pytest.Cap
             words = shlex.split(command)[1:]
             assert cli.run([*words, "--lake", str(tmp_path / "lake")]) == 0, command
             assert capsysbinary.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in STATEMENTS.iterdir()))
+def test_a_statement_of_the_page_fits_into_a_command(name: str) -> None:
+    """It is one line without a comment and without what ends a word in double quotes."""
+    text = one_line("page", name)
+    assert text.startswith(("select ", "with "))
+    assert not re.search(r'--|["$`\\\n]|  ', text)
 
 
 def test_stale_snapshots_and_changes_are_counted_as_their_reports_do(tmp_path: Path) -> None:
@@ -306,9 +299,9 @@ def test_several_accounts_have_a_part_each(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past its limits the page shows the first and says how many there are."""
-    monkeypatch.setattr(figures, "LISTED", 5)
-    monkeypatch.setattr(figures, "CHARTS", 5)
-    monkeypatch.setattr(figures, "ACCOUNTS", 1)
+    monkeypatch.setattr(limits, "LISTED", 5)
+    monkeypatch.setattr(limits, "CHARTS", 5)
+    monkeypatch.setattr(limits, "ACCOUNTS", 1)
     grown(tmp_path, days=12, account="lab")
     grown(tmp_path, days=3, account="prod")
     text = page_of(tmp_path).text
@@ -320,7 +313,7 @@ def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_damage_is_an_error_and_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command ends with 6, as reports do, and leaves no file."""
     grown(tmp_path / "lake", days=2)
-    next((tmp_path / "lake" / "images").rglob("*.parquet")).write_bytes(b"")
+    next((tmp_path / "lake" / "store" / "rows").rglob("*.parquet")).write_bytes(b"")
     assert cli.run(["dashboard", "--lake", str(tmp_path / "lake"), "--output", str(tmp_path / "page.html")]) == 6
     assert not (tmp_path / "page.html").exists()
     assert "error: " in capsys.readouterr().err

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genesis_etl.errors import ReportError
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 from genesis_etl.query import forecast
-from genesis_etl.query.open_lake import OpenLake, describe, find_report, open_lake
+from genesis_etl.query.open_lake import OpenLake, open_lake
+from genesis_etl.query.report import describe, find_report
 from tests.histories import at, land, land_all, row, rows
 
 GROWTH = list(find_report("snapshot-growth").columns)

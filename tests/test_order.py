@@ -16,12 +16,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from genesis_etl.lake import Contents, Lake
-from genesis_etl.query import warehouse
+import genesis_etl
+from genesis_etl.lake.contents import Contents
+from genesis_etl.lake.lake import Lake
 from genesis_etl.query.warehouse import Warehouse
 from tests.lives import draw, live
 
-SQL = Path(warehouse.__file__).with_name("sql")
+SQL = Path(genesis_etl.__file__).with_name("sql")
 FILES = sorted(str(path.relative_to(SQL)) for path in SQL.rglob("*.sql"))
 LANDED, COMPACTED = 3, 70  # seeds: eight small accounts, two larger ones
 Node = dict[str, Any]
@@ -31,8 +32,8 @@ SORTED = {"list_sort", "array_sort", "list_reverse_sort"}
 EXTREMES = {"arg_min", "arg_max", "argmin", "argmax", "min_by", "max_by"}
 # Values of the parameters with which most rows pass each step; what is not named is null.
 PARAMETERS: list[dict[str, Any]] = [
-    {"by": "day", "type": "snapshot", "per_region": False, "older_than": 0, "old_seconds": 0},
-    {"by": "month", "type": "base-os", "per_region": True, "older_than": 0, "old_seconds": 0},
+    {"by": "day", "window": 90, "type": "snapshot", "per_region": False, "older_than": 0, "old_seconds": 0},
+    {"by": "month", "window": 12, "type": "base-os", "per_region": True, "older_than": 0, "old_seconds": 0},
 ]
 
 
@@ -102,16 +103,18 @@ def orders(sql: str) -> Iterator[tuple[str, str]]:
             if modifier["type"] == "ORDER_MODIFIER":
                 by = [each["expression"] for each in modifier["orders"]]
                 by = [names.get(".".join(each.get("column_names", ())), each) for each in by]
-                yield "order by", _only(top, select, by)
+                if by[0]["class"] == "STAR":  # order by all
+                    by = select["select_list"]
+                yield "order by", _only(top, select, by, is_of_result=True)
 
 
-def _only(top: Node, select: Node, columns: list[Node]) -> str:
-    """Return a SELECT of these columns from what a SELECT reads, below all steps of its statement."""
+def _only(top: Node, select: Node, columns: list[Node], *, is_of_result: bool = False) -> str:
+    """Return a SELECT of these columns from what a SELECT reads, or of its result, below all steps of its statement."""
     node = copy.deepcopy(select)
     node["cte_map"] = copy.deepcopy(top["cte_map"])
     node["modifiers"] = [each for each in node["modifiers"] if each["type"] == "DISTINCT_MODIFIER"]
     node["select_list"] = [{**copy.deepcopy(each), "alias": f"c{n}"} for n, each in enumerate(columns)]
-    if any(
+    if not is_of_result and any(
         each.get("class") == "WINDOW" or each.get("function_name") in EXTREMES for each in own(select["select_list"])
     ):
         node["group_expressions"], node["group_sets"] = [], []
@@ -155,6 +158,7 @@ TIED = [
     "select account, arg_min(path, stretch) as first from lake_captures group by account",
     "select account from lake_captures order by account",
     "with x as (select distinct type, region from lake_runs) select type from x order by type",
+    "select account, region from lake_runs order by all",
 ]
 
 

@@ -20,10 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genesis_etl.cli.commands import cli
+from genesis_etl.cli.group import cli
 from genesis_etl.cli.output import FORMS
 from genesis_etl.errors import ReportError
-from genesis_etl.query.open_lake import ENGINES, PERIODS
+from genesis_etl.query.binding import PERIODS
+from genesis_etl.query.open_lake import ENGINES
 from genesis_etl.render import FORMATS, escaped, render
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")

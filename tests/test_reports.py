@@ -7,8 +7,10 @@ import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+import genesis_etl
 from genesis_etl import cli
 from genesis_etl.errors import LakeError, ReportError
-from genesis_etl.lake import Lake
-from genesis_etl.query.open_lake import OpenLake, describe, find_report, open_lake, report_names
+from genesis_etl.lake.lake import Lake
+from genesis_etl.lake.storage.local import LocalStorage
+from genesis_etl.query import sources
+from genesis_etl.query.open_lake import OpenLake, open_lake
+from genesis_etl.query.report import describe, find_report, report_names
 from genesis_etl.render import render, sparkline, wrapped
-from genesis_etl.storage import LocalStorage
-from tests.histories import at, fold, land, land_all, report, row, rows
+from tests.histories import at, land, land_all, land_compacted, report, row, rows
 
 GOLDEN = Path(__file__).parent / "golden"
 GROWTH = [
@@ -349,7 +354,7 @@ def test_coverage_tells_of_the_end_of_the_range(is_folded: bool) -> None:
     }
     landed = land_all(Lake("lake"), states)
     if is_folded:
-        fold(Lake("lake"), list(zip(landed, states.values(), strict=True)), at("2026-12-01"))
+        land_compacted(Lake("lake"), list(zip(landed, states.values(), strict=True)), at("2026-12-01"))
     columns = ("type", "region", "images", "of", "missing_names", "first_seen", "is_retired")
     may, first, second, _ = map(at, states)
     assert report("lake", "region-coverage", *columns, until="2026-11-02") == [
@@ -596,7 +601,8 @@ def test_headers_declare_what_the_reports_take_and_give() -> None:
     warehouse = opened._fresh()[1]
     for name in report_names():
         found = find_report(name)
-        assert set(found.parameters) == warehouse.parameters(found.sql), name
+        declared = {*found.parameters, *(["window"] if found.window else [])}
+        assert declared == warehouse.parameters(found.sql), name
         assert list(found.columns) == opened.report_rows(name).column_names
 
 
@@ -674,9 +680,9 @@ def test_every_report_knows_how_it_was(name: str) -> None:
     now = open_lake("lake").report_rows(name, as_of="2026-10-17", **age)
     earlier = open_lake("lake").sql("select count(*) as n from captures where captured_at < '2026-10-18'")["n"][0]
     lake = Lake("earlier")
-    for stem in ("images", "captures"):
-        for path in sorted(Path("lake", stem).rglob("*.parquet"))[:earlier]:
-            copy = Path(lake.url, stem, *path.parts[2:])
+    for stem in ("rows", "captures"):
+        for path in sorted(Path("lake", "store", stem).rglob("*.parquet"))[:earlier]:
+            copy = Path(lake.url, *path.parts[1:])
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
     options = {"as_of": "2026-10-17", **age} if age else {}  # ages count from then, not from the newest capture
@@ -688,7 +694,7 @@ def test_every_report_knows_how_it_was(name: str) -> None:
 def test_damage_outside_the_range_hinders_no_report(name: str, is_needed: bool) -> None:
     """A damaged file is refused where the report shows it, and passed over by a narrower `since`."""
     landed = land_all(Lake("lake"), {f"2026-11-0{day}": rows(*"abc"[:day]) for day in (1, 2, 3)})
-    broken = Path("lake", "captures", "default", "2026", Path(landed[0].file).name)
+    broken = Path("lake", "store", "captures", "default", "2026", Path(landed[0].file).name)
     (commit,) = [path for path in broken.parent.iterdir() if path.name.startswith("20261101")]
     commit.write_bytes(b"PAR1")
     with pytest.raises(LakeError):
@@ -699,6 +705,106 @@ def test_damage_outside_the_range_hinders_no_report(name: str, is_needed: bool) 
     else:
         assert len(open_lake("lake").report_rows(name)) == 1
     assert len(open_lake("lake").report_rows(name, since="2026-11-03")) == 1
+
+
+@pytest.fixture
+def sql(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a copy of all SQL, which is the one that is read; what is cached of it is forgotten."""
+    folder = tmp_path_factory.mktemp("package")
+    shutil.copytree(Path(genesis_etl.__file__).with_name("sql"), folder / "sql")
+    monkeypatch.setattr(sources, "files", lambda package: folder)
+    forget_sql()
+    yield folder / "sql"
+    forget_sql()
+
+
+def forget_sql() -> None:
+    """Have every statement read anew."""
+    for cached in (sources.read_sql, find_report):
+        cached.cache_clear()
+
+
+def land_days(days: range) -> None:
+    """Land a capture at noon of each day of November, with an image in a region of its own."""
+    land_all(Lake("lake"), {f"2026-11-{day:02} 12:00": rows(f"i{day}", region=f"R{day:02}") for day in days})
+
+
+def damage_day(day: int) -> None:
+    """Spoil the commit of a day of November."""
+    (commit,) = Path("lake").rglob(f"captures/*/*/202611{day:02}*")
+    commit.write_bytes(b"PAR1")
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "of_three_days"),
+    [
+        ("snapshot-growth", "90 whole days", "3 whole days"),
+        ("capture-health", "90 whole days", "3 whole days"),
+        ("region-coverage", "90 days", "3 days"),
+        ("changes", "24 hours", "72 hours"),
+    ],
+)
+def test_a_window_stands_in_one_line(name: str, window: str, of_three_days: str, sql: Path) -> None:
+    """What a report shows without `since`, and which damage it refuses then, follow the line of its header."""
+    land_days(range(1, 11))
+    wanted = open_lake("lake").report_rows(name, since="2026-11-08").to_pylist()
+    assert wanted != open_lake("lake").report_rows(name).to_pylist()
+    file = sql / "reports" / f"{name.replace('-', '_')}.sql"
+    text = file.read_text(encoding="utf-8")
+    assert text.count(f"-- window: {window}") == 1
+    file.write_text(text.replace(f"-- window: {window}", f"-- window: {of_three_days}"), encoding="utf-8")
+    forget_sql()
+    assert open_lake("lake").report_rows(name).to_pylist() == wanted
+    damage_day(7)
+    assert open_lake("lake").report_rows(name).num_rows
+    damage_day(8)
+    with pytest.raises(LakeError, match="20261108"):
+        open_lake("lake").report_rows(name)
+
+
+NEW_REPORT = """-- title: Captures
+-- grain: one row per capture
+-- window: 2 days
+-- parameter account: this account alone
+-- parameter since: from here on; else in the $window up to the newest capture
+-- column day: day of the month
+with ends as (select max(captured_at) as newest_at from lake_captures)
+
+select cast(day(c.captured_at) as bigint) as day
+from lake_captures as c
+cross join ends as e
+where (cast($account as varchar) is null or c.account = $account)
+    and c.captured_at >= coalesce(
+        cast($since as timestamptz), date_trunc('day', e.newest_at) - ($window - 1) * interval 1 day
+    )
+order by c.n
+"""
+
+
+def test_adding_a_report_is_adding_a_file(sql: Path) -> None:
+    """A file in sql/reports is a report: listed, described, run in its window, and refused for damage there alone."""
+    (sql / "reports" / "my_captures.sql").write_text(NEW_REPORT, encoding="utf-8")
+    land_days(range(1, 6))
+    assert "my-captures" in report_names()
+    assert "else in the 2 days up to" in str(describe("my-captures").to_pylist())
+    assert open_lake("lake").report("my-captures")["day"].tolist() == [4, 5]
+    assert open_lake("lake").report("my-captures", since="2026-11-02")["day"].tolist() == [2, 3, 4, 5]
+    damage_day(3)
+    assert open_lake("lake").report("my-captures")["day"].tolist() == [4, 5]
+    with pytest.raises(LakeError):
+        open_lake("lake").report("my-captures", since="2026-11-02")
+
+
+def test_a_report_without_a_window_shows_all(sql: Path) -> None:
+    """Without a window and without `since` a report looks at every capture, and refuses any damage."""
+    text = NEW_REPORT.replace("-- window: 2 days\n", "").replace("in the $window up to the newest capture", "all")
+    text = text.replace("date_trunc('day', e.newest_at) - ($window - 1) * interval 1 day", "c.captured_at")
+    (sql / "reports" / "my_captures.sql").write_text(text, encoding="utf-8")
+    land_days(range(1, 6))
+    assert open_lake("lake").report("my-captures")["day"].tolist() == [1, 2, 3, 4, 5]
+    damage_day(2)
+    with pytest.raises(LakeError):
+        open_lake("lake").report("my-captures")
 
 
 @pytest.mark.parametrize("name", report_names())
@@ -734,7 +840,7 @@ def test_a_report_of_one_account_reads_the_files_of_no_other(monkeypatch: pytest
     monkeypatch.setattr(LocalStorage, "read", lambda self, path: (read.append(path), plain(self, path))[1])
     opened = open_lake("lake")
     assert opened.report("snapshot-growth", account="prod")["closing"].iloc[-1] == 2
-    assert {path.split("/")[1] for path in read} == {"prod"}
+    assert {path.split("/")[2] for path in read} == {"prod"}
     for account, count in (("staging", 1), ("prod", 2)):
         assert opened.report("snapshot-growth", account=account)["closing"].iloc[-1] == count
     assert len(opened.sql("select * from captures")) == 2
@@ -782,7 +888,7 @@ def test_an_account_without_a_capture_up_to_a_time_is_told_apart_from_one_that_i
     for opened in (open_lake("lake"), widely):
         with pytest.raises(LakeError, match="no capture yet in lake of new up to that time; run"):
             opened.report("region-coverage", account="new", as_of="2026-11-10")
-        for name in ("none", "../lake/captures/new", "", "a\0b"):
+        for name in ("none", "../lake/store/captures/new", "", "a\0b"):
             with pytest.raises(ReportError, match="in the lake; it holds new, old"):
                 opened.report("region-coverage", account=name)
         assert len(opened.report("region-coverage", account="new"))

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 
 from genesis_etl import open_lake
-from genesis_etl.compact import compact
 from genesis_etl.errors import ReportError
-from genesis_etl.lake import Lake
-from genesis_etl.query.open_lake import OpenLake, find_report, report_names
+from genesis_etl.lake.lake import Lake
+from genesis_etl.maintenance.compact import compact
+from genesis_etl.query.open_lake import OpenLake
+from genesis_etl.query.report import find_report, report_names
 from tests.histories import at, land, land_all, row, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("spark")]
@@ -29,7 +30,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def lakes(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[OpenLake, OpenLake]]:
-    """The sample, and a lake with accounts, gaps, renames, nulls, late captures and a fold; each on both engines."""
+    """The sample, and a lake of accounts, gaps, renames, nulls, late captures, a compaction; each on both engines."""
     url = str(tmp_path_factory.mktemp("lake"))
     lake = Lake(url)
     land_all(

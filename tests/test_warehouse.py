@@ -1,4 +1,4 @@
-"""The tables of the contract over raw and folded files, and a connection that lets nothing else in or out."""
+"""The tables of the contract over loose and compacted files, and a connection that lets nothing else in or out."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genesis_etl.commit import Capture
 from genesis_etl.errors import LakeError, ReportError
-from genesis_etl.lake import Lake
+from genesis_etl.lake.commit import Capture
+from genesis_etl.lake.lake import Lake
 from genesis_etl.query.open_lake import OpenLake, open_lake
-from genesis_etl.query.warehouse import VIEWS, view_sql
+from genesis_etl.query.sources import read_sql
+from genesis_etl.query.views import VIEWS
 from genesis_etl.rows import ROW
 from tests import model
-from tests.histories import Row, at, fold, land, land_all, row, rows, snapshot_of
+from tests.histories import Row, at, land, land_all, land_compacted, row, rows, snapshot_of
 from tests.model import Taken
 
 IMAGE_COLUMNS = ROW.names
@@ -75,7 +76,7 @@ def test_tables_have_the_columns_of_the_contract(is_empty: bool) -> None:
 def test_views_have_their_headers() -> None:
     """Every view's file begins with its name, its grain and what it is made of."""
     for name in VIEWS:
-        lines = view_sql(name).splitlines()
+        lines = read_sql("views", name).splitlines()
         assert lines[0].startswith(f"-- {name}: ")
         assert lines[1].startswith("-- grain: one row per ")
         assert lines[2].startswith("-- from: ")
@@ -130,18 +131,18 @@ def test_images_are_those_of_each_accounts_newest_capture() -> None:
 
 
 def test_captures_say_what_was_landed() -> None:
-    """`captures` returns every landed capture, field by field, after a fold too."""
+    """`captures` returns every landed capture, field by field, after a compaction too."""
     landed = land_all(Lake("lake"), {"2026-11-01": rows("a"), "2026-11-02": []})
     found = table("captures", order="captured_at")
     assert found == [{name: getattr(each, name) for name in COLUMNS["captures"]} for each in landed]
-    folded = fold(Lake("lake"), [(landed[0], rows("a")), (landed[1], [])], at("2026-11-03"))
+    compacted = land_compacted(Lake("lake"), [(landed[0], rows("a")), (landed[1], [])], at("2026-11-03"))
     found = table("captures", order="captured_at")
-    assert found == [{name: getattr(each, name) for name in COLUMNS["captures"]} for each in folded]
+    assert found == [{name: getattr(each, name) for name in COLUMNS["captures"]} for each in compacted]
 
 
 @st.composite
-def folded_histories(draw: st.DrawFn) -> tuple[list[list[Row]], list[list[int]], list[int]]:
-    """Draw states of an account, which of them each fold takes, and the order in which all are landed."""
+def compacted_histories(draw: st.DrawFn) -> tuple[list[list[Row]], list[list[int]], list[int]]:
+    """Draw states of an account, which of them each compaction takes, and the order in which all are landed."""
     choices = [
         row("a"),
         row("a", "R2"),
@@ -153,16 +154,16 @@ def folded_histories(draw: st.DrawFn) -> tuple[list[list[Row]], list[list[int]],
     one = st.lists(st.sampled_from(range(len(choices))), unique=True, max_size=4)
     states = [[choices[n] for n in drawn] for drawn in draw(st.lists(one, min_size=1, max_size=9))]
     index = st.integers(0, len(states) - 1)
-    folds = draw(st.lists(st.lists(index, min_size=1, unique=True).map(sorted), max_size=4))
+    compactions = draw(st.lists(st.lists(index, min_size=1, unique=True).map(sorted), max_size=4))
     late = draw(st.lists(index, unique=True, max_size=2))
-    return states, folds, late
+    return states, compactions, late
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(drawn=folded_histories(), is_swept=st.booleans())
-def test_every_table_is_right_however_captures_are_folded(drawn: Any, is_swept: bool) -> None:
-    """Whatever folds hold, overlap or lack, with late captures inside: all tables are those of the landed rows."""
-    states, folds, late = drawn
+@given(drawn=compacted_histories(), is_swept=st.booleans())
+def test_every_table_is_right_however_captures_are_compacted(drawn: Any, is_swept: bool) -> None:
+    """Whatever compactions hold, overlap or lack, late captures inside: all tables are those of the landed rows."""
+    states, compactions, late = drawn
     with tempfile.TemporaryDirectory() as url:
         lake = Lake(url)
         captures: dict[int, Capture] = {}
@@ -171,10 +172,10 @@ def test_every_table_is_right_however_captures_are_folded(drawn: Any, is_swept: 
                 captures[n] = land(lake, at(f"2026-11-{n + 1:02}"), state)
         raw = snapshot_of(url)
         replaced: set[str] = set()
-        for number, wanted in enumerate(folds):
+        for number, wanted in enumerate(compactions):
             held = [n for n in wanted if n in captures]
             if held:
-                fold(lake, [(captures[n], states[n]) for n in held], at(f"2026-12-{number + 1:02}"))
+                land_compacted(lake, [(captures[n], states[n]) for n in held], at(f"2026-12-{number + 1:02}"))
                 replaced |= {captures[n].capture_id for n in held}
         for n in late:
             captures[n] = land(lake, at(f"2026-11-{n + 1:02}"), states[n])
@@ -316,7 +317,7 @@ def test_everything_else_is_refused(statement: str) -> None:
     secret_rows = [1]
     land_all(Lake("lake"), {"2026-11-01": rows("a")})
     Path("secret.csv").write_text("token\nsecret\n")
-    (file,) = Path("lake/images").rglob("*.parquet")
+    (file,) = Path("lake/store/rows").rglob("*.parquet")
     Path("other.parquet").write_bytes(file.read_bytes())
     before = snapshot_of(".")
     opened = open_lake("lake")
@@ -335,7 +336,7 @@ def test_everything_else_is_refused(statement: str) -> None:
 def test_committed_files_cannot_be_overwritten() -> None:
     """The files that the connection may read, it may not write."""
     land_all(Lake("lake"), {"2026-11-01": rows("a")})
-    (file,) = (str(path.resolve()) for path in Path("lake/images").rglob("*.parquet"))
+    (file,) = (str(path.resolve()) for path in Path("lake/store/rows").rglob("*.parquet"))
     before = snapshot_of("lake")
     for statement in (f"copy (select 1) to '{file}'", f"explain analyze copy (select 1) to '{file}'"):
         with pytest.raises(ReportError, match="is refused"):

@@ -3,61 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genesis_etl.dashboard import limits
+from genesis_etl.dashboard.listings import Listing, Row, ages, list_changes, list_snapshots, regions_of_changes, sums
 from genesis_etl.errors import ReportError
-from genesis_etl.query.forecast import LEAST, append_forecast
+from genesis_etl.query.forecast import append_forecast
 from genesis_etl.query.open_lake import OpenLake
-
-Row = dict[str, Any]
-
-# How much of each a page shows; what is left out it says, with the command that prints everything.
-ACCOUNTS: Final = 12
-CHARTS: Final = 45
-FAMILIES: Final = 40
-LISTED: Final = 15
-LISTED_PER_REGION: Final = 10
-NAMES: Final = 8
-FORECAST_DAYS: Final = 30
-FORECAST_NEEDS: Final = LEAST  # whole days captured
-LATELY: Final = timedelta(days=7)
-BACK: Final = timedelta(days=30)
-STALE_DAYS: Final = 90
-AGES: Final = ((90, 120), (120, 180), (180, 365), (365, None))
-NO_REGION: Final = "(none)"
-
-# One line each, for the page prints them as commands.
-CAPTURED: Final = (
-    "select account, min(captured_at) as first, max(captured_at) as newest, count(*) as captures, "
-    "arg_max(snapshots, captured_at) as snapshots "
-    "from captures group by account order by account"
-)
-IMAGES_NOW: Final = (
-    "select account, region, count(distinct image_id) as images from "
-    "(select account, coalesce(region, '(none)') as region, image_id from images) "
-    "group by grouping sets ((account), (account, region)) order by all"
-)
-IMAGES_THEN: Final = (
-    "select account, region, count(distinct image_id) as images from "
-    "(select h.account, coalesce(h.region, '(none)') as region, h.image_id from image_history as h "
-    "inner join (select account, max(captured_at) - interval 30 day as moment from captures group by account) as n "
-    "on n.account = h.account where h.first_seen <= n.moment and (h.gone_at is null or h.gone_at > n.moment)) "
-    "group by grouping sets ((account), (account, region)) order by all"
-)
-PLACES: Final = "select distinct account, image_id, region from images where region is not null order by all"
-FAMILY_COVERAGE: Final = (
-    "select account, type, family, region, count(distinct image_id) as images from "
-    "(select account, type, family, coalesce(region, '(none)') as region, image_id from images "
-    "where family is not null) "
-    "group by grouping sets ((account, type, family), (account, type, family, region)) order by all"
-)
+from genesis_etl.query.sources import one_line
 
 
 @dataclass
@@ -84,25 +42,17 @@ class Scope:
         """Return the growth row of 30 days before the newest capture's, if the report shows it."""
         if not self.growth:
             return None
-        return next((row for row in self.seen if row["period"] == self.now["period"] - BACK), None)
+        return next((row for row in self.seen if row["period"] == self.now["period"] - limits.BACK), None)
 
     @property
     def lately(self) -> list[Row]:
         """Return the growth rows of the last 30 days."""
-        return [row for row in self.seen if row["period"] > self.now["period"] - BACK]
+        return [row for row in self.seen if row["period"] > self.now["period"] - limits.BACK]
 
     @property
     def forecast(self) -> list[Row]:
         """Return the growth rows that are a forecast."""
         return [row for row in self.growth if row["basis"] == "forecast"]
-
-
-@dataclass
-class Listing:
-    """The rows of a report that the page lists, the first of all and of each region, and how many there are."""
-
-    rows: list[Row]
-    total: int
 
 
 @dataclass
@@ -137,18 +87,22 @@ class Figures:
     since: str
 
 
-def gather(lake: OpenLake) -> Figures:
+def collect(lake: OpenLake) -> Figures:
     """Read what the page shows of a lake that holds a capture."""
-    images = _per_scope(lake.sql_rows(IMAGES_NOW))
-    overview = [{**row, "images": images.get((row["account"], None), 0)} for row in lake.sql_rows(CAPTURED).to_pylist()]
-    names = [row["account"] for row in sorted(overview, key=lambda row: (-row["images"], row["account"]))][:ACCOUNTS]
-    since = (max(row["newest"] for row in overview) - LATELY).date().isoformat()
+    images = _per_scope(lake.sql_rows(one_line("page", "images_now")))
+    overview = [
+        {**row, "images": images.get((row["account"], None), 0)}
+        for row in lake.sql_rows(one_line("page", "captured")).to_pylist()
+    ]
+    largest_first = sorted(overview, key=lambda row: (-row["images"], row["account"]))
+    names = [row["account"] for row in largest_first[: limits.ACCOUNTS]]
+    since = (max(row["newest"] for row in overview) - limits.LATELY).date().isoformat()
     growth = _growth(lake, names)
-    images_then = _per_scope(lake.sql_rows(IMAGES_THEN))
+    images_then = _per_scope(lake.sql_rows(one_line("page", "images_then")))
     coverage = _grouped(_coverage(lake))
-    families = _grouped(lake.sql_rows(FAMILY_COVERAGE).to_pylist())
+    families = _grouped(lake.sql_rows(one_line("page", "family_coverage")).to_pylist())
     changes = lake.report_rows("changes", since=since)
-    regions_of_changes = _regions_of_changes(lake, changes)
+    regions_of = regions_of_changes(lake, changes)
     stale = lake.report_rows("stale-snapshots")
     health = _grouped(lake.report_rows("capture-health").to_pylist())
     views = []
@@ -183,21 +137,16 @@ def gather(lake: OpenLake) -> Figures:
                 scopes=scopes,
                 coverage=coverage[name],
                 matrix=_matrix(coverage[name], families[name]),
-                changes=_listing(_with_alike(mine), _CHANGE_ORDER, regions_of_changes),
+                changes=list_changes(mine, regions_of),
                 change_counts=counts.most_common(),
-                stale=_listing(old, _STALE_ORDER, _regions_of_snapshots),
-                stale_ages=_ages(old),
-                stale_sums=_sums(old),
+                stale=list_snapshots(old),
+                stale_ages=ages(old),
+                stale_sums=sums(old),
                 # before its first capture nobody was to capture it
                 health=[each for each in health[name] if each["day"] >= row["first"].date()],
             )
         )
     return Figures(views, overview, since)
-
-
-_STALE_ORDER: Final = [("size_gib", "descending"), ("age_days", "descending"), ("image_id", "ascending")]
-_OF_REGIONS: Final = ("appeared", "disappeared", "region_added", "region_removed")
-_CHANGE_ORDER: Final = [("alike", "ascending"), ("captured_at", "descending")]
 
 
 def _growth(lake: OpenLake, accounts: list[str]) -> dict[tuple[str, str | None], list[Row]]:
@@ -209,7 +158,7 @@ def _growth(lake: OpenLake, accounts: list[str]) -> dict[tuple[str, str | None],
             table = growth.filter(pc.equal(growth["account"], account))
             # One account with too few captures takes the forecast from no other.
             with suppress(ReportError):
-                table = append_forecast(table, "day", FORECAST_DAYS, lake.price)
+                table = append_forecast(table, "day", limits.FORECAST_DAYS, lake.price)
             for row in table.to_pylist():
                 found[account, row["region"] if per_region else None].append(row)
     return found
@@ -219,7 +168,7 @@ def _coverage(lake: OpenLake) -> list[Row]:
     """Return region-coverage without all but the first names of what is missing."""
     rows = lake.report_rows("region-coverage")
     index = rows.column_names.index("missing_names")
-    short = pc.list_slice(rows["missing_names"], 0, NAMES)
+    short = pc.list_slice(rows["missing_names"], 0, limits.NAMES)
     coverage: list[Row] = rows.set_column(index, "missing_names", short).to_pylist()
     return coverage
 
@@ -237,85 +186,6 @@ def _grouped(rows: list[Row]) -> dict[str, list[Row]]:
 
 def _per_scope(rows: pa.Table) -> dict[tuple[str, str | None], int]:
     return {(row["account"], row["region"]): row["images"] for row in rows.to_pylist()}
-
-
-def _listing(
-    rows: pa.Table,
-    order: list[tuple[str, str]],
-    regions_of: Callable[[pa.Table], list[list[str]]],
-) -> Listing:
-    """Return the first rows in an order: of all, and of each region, for the page can be narrowed to one."""
-    if not len(rows):
-        return Listing([], 0)
-    rows = rows.take(pc.sort_indices(rows, order))
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, regions in enumerate(regions_of(rows)):
-        for region in regions:
-            places[region].append(place)
-    chosen = set(range(min(LISTED, len(rows)))).union(*(each[:LISTED_PER_REGION] for each in places.values()))
-    listed = sorted(chosen)
-    top = rows.take(listed)
-    texts = regions_of(top)
-    picked = [
-        {**row, "regions": regions, "is_first": place < LISTED}
-        for place, row, regions in zip(listed, top.to_pylist(), texts, strict=True)
-    ]
-    return Listing(picked, len(rows))
-
-
-def _with_alike(changes: pa.Table) -> pa.Table:
-    """Add to each change how many there are of its kind and type, so that rare ones need not drown in the usual."""
-    kinds = list(zip(changes["change"].to_pylist(), changes["type"].to_pylist(), strict=True))
-    counts = Counter(kinds)
-    return changes.append_column("alike", pa.array([counts[kind] for kind in kinds], pa.int64()))
-
-
-def _regions_of_changes(lake: OpenLake, changes: pa.Table) -> Callable[[pa.Table], list[list[str]]]:
-    """Return a function that tells the regions which changes concern; of a whole image, those it has or had last."""
-    whole = changes.filter(pc.invert(pc.is_in(changes["change"], pa.array(_OF_REGIONS))))
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    if len(whole):
-        rows = lake.sql_rows(PLACES)
-        for row in rows.filter(pc.is_in(rows["image_id"], pc.unique(whole["image_id"]))).to_pylist():
-            found[row["account"], row["image_id"]].append(row["region"])
-
-    def regions_of(rows: pa.Table) -> list[list[str]]:
-        names = ("account", "image_id", "change", "region", "before", "after")
-        listed = []
-        for account, image_id, change, region, before, after in zip(
-            *(rows[name].to_pylist() for name in names), strict=True
-        ):
-            if region is not None:
-                listed.append([region])
-            elif change in _OF_REGIONS:
-                listed.append(((after if change == "appeared" else before) or "").split(", "))
-            else:
-                listed.append(found.get((account, image_id), []))
-        return listed
-
-    return regions_of
-
-
-def _regions_of_snapshots(rows: pa.Table) -> list[list[str]]:
-    values = rows["regions"].to_pylist()
-    lists = [value.split(", ") if isinstance(value, str) else value for value in values]
-    return [list(each) if each else [NO_REGION] for each in lists]
-
-
-def _sums(rows: pa.Table) -> Row:
-    gib, cost = (pc.sum(rows[name]).as_py() for name in ("size_gib", "cost_per_month"))
-    return {"snapshots": len(rows), "gib": gib if len(rows) else 0, "cost": cost}
-
-
-def _ages(rows: pa.Table) -> list[Row]:
-    """Sum up stale snapshots by age."""
-    ages = []
-    for least, end in AGES if len(rows) else ():
-        is_in = pc.greater_equal(rows["age_days"], least)
-        if end is not None:
-            is_in = pc.and_(is_in, pc.less(rows["age_days"], end))
-        ages.append({"least": least, "end": end, **_sums(rows.filter(is_in))})
-    return ages
 
 
 def _matrix(coverage: list[Row], families: list[Row]) -> list[Row]:

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import shlex
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +19,12 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
-from genesis_etl.dashboard import charts, figures
-from genesis_etl.dashboard.figures import Figures, Row, Scope, View
+from genesis_etl.dashboard import charts, limits
+from genesis_etl.dashboard.figures import Figures, Scope, View, collect
+from genesis_etl.dashboard.listings import Row
 from genesis_etl.outfile import replace_file
 from genesis_etl.query.open_lake import OpenLake, open_lake
+from genesis_etl.query.sources import one_line
 from genesis_etl.settings import Settings
 from genesis_etl.text import shown
 from genesis_etl.version import __version__
@@ -40,8 +43,8 @@ def make_page(lake: OpenLake, *, currency: str | None = None, made_at: datetime 
     for _ in range(3):
         contents = lake.captures()
         contents.refuse_damage()
-        gathered = figures.gather(lake) if len(contents.captures) else None
-        if lake.captures().commit_paths == contents.commit_paths:
+        collected = collect(lake) if len(contents.captures) else None
+        if lake.captures().commit_files == contents.commit_files:
             break
     style, script = (_TEMPLATES.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return (
@@ -62,9 +65,9 @@ def make_page(lake: OpenLake, *, currency: str | None = None, made_at: datetime 
             version=__version__,
             made_at=made_at,
             currency=currency or "",
-            figures=gathered,
-            drawings=_drawings(gathered) if gathered else {},
-            limits=figures,
+            figures=collected,
+            drawings=_drawings(collected) if collected else {},
+            limits=limits,
         )
     )
 
@@ -105,14 +108,14 @@ def _environment() -> jinja2.Environment:
         span=span,
         argument=argument,
     )
-    environment.globals.update(coverage_level=coverage_level)
+    environment.globals.update(coverage_level=coverage_level, statement=partial(one_line, "page"))
     return environment
 
 
-def _drawings(gathered: Figures) -> dict[tuple[str, str | None, str], Markup]:
+def _drawings(collected: Figures) -> dict[tuple[str, str | None, str], Markup]:
     """Draw every account first, then its regions, as far as the page has room for; keys are account, region, what."""
     drawn: dict[tuple[str, str | None, str], Markup] = {}
-    for view in gathered.views:
+    for view in collected.views:
         for scope in view.scopes[:1]:
             _draw_scope(drawn, view, scope)
         places = [scope for scope in view.scopes[1:] if scope.now["closing"]]
@@ -131,9 +134,9 @@ def _drawings(gathered: Figures) -> dict[tuple[str, str | None, str], Markup]:
                 for each in view.stale_ages
             ]
             drawn[view.account, None, "stale"] = Markup(charts.draw_bars(bars))
-    for view in gathered.views:
+    for view in collected.views:
         for scope in view.scopes[1:]:
-            if len(drawn) + 3 <= figures.CHARTS:
+            if len(drawn) + 3 <= limits.CHARTS:
                 _draw_scope(drawn, view, scope)
     return drawn
 

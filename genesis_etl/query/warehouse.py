@@ -9,47 +9,31 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
-from functools import cache
-from importlib.resources import files
+from datetime import datetime
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from genesis_etl.errors import LakeError, ReportError
-from genesis_etl.lake import Contents
-from genesis_etl.rows import IMAGES
+from genesis_etl.lake.contents import Contents
+from genesis_etl.lake.schema import IMAGES
+from genesis_etl.query.views import Engine
 from genesis_etl.text import shown
-from genesis_etl.times import CALENDAR
 
-# In the order in which they are built; the first is a table, for all others start from it.
-VIEWS: Final = ("lake_captures", "lake_rows", "lake_runs", "captures", "images", "image_regions", "image_history")
-_EPOCH: Final = date(1970, 1, 1)
 _GAP: Final = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _OPTIONS: Final = r"\((?:\s*(?:analyze|format)\b[a-z_ ]*,?)+\)"
 _EXPLAIN = re.compile(rf"{_GAP}explain\b{_GAP}(analyze\b)?{_GAP}({_OPTIONS})?", re.IGNORECASE | re.DOTALL)
 
 
-@cache
-def view_sql(name: str) -> str:
-    """Return the statement behind a view."""
-    return files("genesis_etl").joinpath("sql", "views", f"{name}.sql").read_text(encoding="utf-8")
-
-
-class Warehouse:
+class Warehouse(Engine):
     """The tables of the contract over what a lake holds, for as long as its files are there.
 
     `as_of` leaves out every capture after it; `regions` are those that settings expect.
     """
 
     def __init__(self, contents: Contents, *, regions: tuple[str, ...] = (), as_of: datetime | None = None) -> None:
-        commits = contents.captures
-        if as_of is not None:
-            commits = commits.filter(
-                pc.less_equal(commits["captured_at"], pa.scalar(as_of, commits["captured_at"].type))
-            )
+        self._files_open: list[str] = []
         self._connection = duckdb.connect(":memory:")
         self._run("set timezone = 'UTC'")
         self._run("set python_enable_replacements = false")
@@ -59,23 +43,8 @@ class Warehouse:
         self._run("set autoinstall_known_extensions = false")
         # A query reads the footers of all its files anew otherwise; a file of a lake never changes.
         self._run("set parquet_metadata_cache = true")
-        self._table("lake_expected_regions", pa.table({"region": pa.array(regions, pa.string())}))
-        first, end = CALENDAR
-        days = range((first - _EPOCH).days, (end - _EPOCH).days)
-        self._table("lake_calendar", pa.table({"day": pa.array(days, pa.int32()).cast(pa.date32())}))
-        self._connection.register("lake_commits", commits)
-        self._run(f"create table lake_captures as {view_sql('lake_captures')}")
-        self._connection.unregister("lake_commits")
-        paths = self._paths("select distinct path from lake_captures order by path")
-        newest = self._paths("select distinct path from lake_captures where is_newest order by path")
-        single = self._paths("select path from lake_captures group by path having count(*) = 1 order by path")
-        self._files("lake_single_rows", single)
-        self._files("lake_many_rows", sorted(set(paths) - set(single)))
-        self._files("lake_newest_rows", newest)
-        for name in VIEWS[1:]:
-            self._run(f"create view {name} as {view_sql(name)}")
-        self._files_open = paths
-        self._lock(paths)
+        self._files_open = self._build(contents, regions, as_of)
+        self._lock(self._files_open)
 
     def close(self) -> None:
         """Give the connection's memory back."""
@@ -83,19 +52,19 @@ class Warehouse:
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run one SELECT of ours and return its rows, exactly typed."""
-        with _mapped(self._files_open):
+        with duckdb_errors(self._files_open):
             relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
             return relation.to_arrow_table()
 
     def parameters(self, sql: str) -> set[str]:
         """Return the named parameters that a statement declares."""
-        with _mapped():
+        with duckdb_errors():
             (statement,) = self._connection.extract_statements(sql)
             return set(statement.named_parameters)
 
     def sql(self, statement: str) -> pa.Table:
         """Run one SELECT or EXPLAIN of the user's; ReportError for anything else."""
-        with _mapped(self._files_open):
+        with duckdb_errors(self._files_open):
             text = self._only_select(statement)
             # A CTE may hold a DELETE, which parses as part of a SELECT.
             self._connection.execute("begin transaction read only")
@@ -126,24 +95,32 @@ class Warehouse:
         return str(kinds[0])
 
     def _run(self, sql: str) -> None:
-        with _mapped():
+        with duckdb_errors():
             self._connection.execute(sql)
 
     def _table(self, name: str, rows: pa.Table) -> None:
-        with _mapped():
+        with duckdb_errors():
             self._connection.register("incoming", rows)
             self._connection.execute(f"create table {name} as select * from incoming")
             self._connection.unregister("incoming")
 
-    def _paths(self, sql: str) -> list[str]:
-        return [row[0] for row in self._connection.execute(sql).fetchall()]
+    def _captures(self, commits: pa.Table, name: str, sql: str) -> None:
+        with duckdb_errors():
+            self._connection.register("lake_commits", commits)
+            self._connection.execute(f"create table {name} as {sql}")
+            self._connection.unregister("lake_commits")
+
+    def _view(self, name: str, sql: str) -> None:
+        self._run(f"create view {name} as {sql}")
+
+    def _name_of(self, path: str) -> str:
+        return path
 
     def _files(self, name: str, paths: list[str]) -> None:
-        """Make a view of images files, with the column `path` that tells which row is whose."""
         if not paths:
             self._table(name, IMAGES.append(pa.field("path", pa.string())).empty_table())
             return
-        with _mapped():
+        with duckdb_errors():
             files = self._connection.read_parquet(paths, filename=True, union_by_name=True, hive_partitioning=False)
             ours = self._connection.from_arrow(IMAGES.empty_table())
             known = set(files.columns)
@@ -158,14 +135,14 @@ class Warehouse:
         # DuckDB lets every query read its folder for spilled data, .tmp where we stand, and see the proxies it knows.
         for name in ("temp_directory", "http_proxy", "http_proxy_username", "http_proxy_password"):
             self._run(f"set {name} = ''")
-        with _mapped():
+        with duckdb_errors():
             self._connection.execute("set allowed_paths = $paths", {"paths": paths})
         self._run("set enable_external_access = false")
         self._run("set lock_configuration = true")
 
 
 @contextlib.contextmanager
-def _mapped(paths: Sequence[str] = ()) -> Iterator[None]:
+def duckdb_errors(paths: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
     except duckdb.PermissionException as error:

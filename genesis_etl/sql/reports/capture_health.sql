@@ -1,7 +1,8 @@
 -- title: How well the account was captured
 -- grain: one row per account × day, days without captures too
+-- window: 90 whole days
 -- parameter account: this account alone
--- parameter since: from this day on; else the 90 days up to the end
+-- parameter since: from this day on; else the $window up to the end
 -- parameter until: up to this end; else up to the account's newest capture
 -- column account: short name of the account
 -- column day: day, UTC; a day that overlaps the range is shown whole
@@ -81,7 +82,7 @@ shown as (
         day
     from numbered_days
     where case
-        when cast($since as timestamptz) is null then age <= 90
+        when cast($since as timestamptz) is null then age <= $window
         else cast(day as timestamp) + interval 1 day > cast(cast($since as timestamptz) as timestamp)
     end
 ),

@@ -1,9 +1,10 @@
 -- title: What changed from one capture to the next
 -- grain: one row per account × capture × image × change; per region too where regions changed
+-- window: 24 hours
 -- parameter account: this account alone
 -- parameter region: images that are or were in this region; of changes of regions, those of this one
 -- parameter type: this type alone
--- parameter since: changes seen from here on; else in the last 24 hours up to the account's newest capture
+-- parameter since: changes seen from here on; else in the last $window up to the account's newest capture
 -- parameter until: changes seen before this end
 -- column account: short name of the account
 -- column captured_at: the capture that saw the change
@@ -48,8 +49,8 @@ shown as (
         and case
             when cast($since as timestamptz) is not null then c.captured_at >= cast($since as timestamptz)
             when cast($until as timestamptz) <= w.newest_at
-                then c.captured_at >= cast($until as timestamptz) - interval 24 hour
-            else c.captured_at > w.newest_at - interval 24 hour
+                then c.captured_at >= cast($until as timestamptz) - $window * interval 1 hour
+            else c.captured_at > w.newest_at - $window * interval 1 hour
         end
 ),
 

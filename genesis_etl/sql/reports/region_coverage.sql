@@ -1,9 +1,10 @@
 -- title: Which region has which images
 -- grain: one row per account × type × region
+-- window: 90 days
 -- parameter account: this account alone
 -- parameter region: this region alone
 -- parameter type: this type alone
--- parameter since: regions observed from here on; else in the 90 days up to the end
+-- parameter since: regions observed from here on; else in the $window up to the end
 -- parameter until: as it was at this end, nothing later is looked at; else at the account's newest capture
 -- column account: short name of the account
 -- column type: type of the images
@@ -31,7 +32,7 @@ ranges as (
         min(
             case
                 when c.captured_at >= coalesce(
-                    cast($since as timestamptz), date_trunc('day', w.range_end) - interval 89 day
+                    cast($since as timestamptz), date_trunc('day', w.range_end) - ($window - 1) * interval 1 day
                 ) then c.n
             end
         ) as first_n,

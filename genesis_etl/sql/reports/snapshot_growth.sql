@@ -1,5 +1,6 @@
 -- title: Growth of the snapshots
 -- grain: one row per account × period; per account × period × region where a region or $per_region asks
+-- window: 90 whole days, 13 whole weeks, 12 whole months
 -- parameter account: this account alone
 -- parameter region: this region alone, as region rows
 -- parameter per_region = false: region rows instead of totals
@@ -280,8 +281,7 @@ shown as (
         on c.account = p.account
         and c.period = p.period
     where case
-            when cast($since as timestamptz) is null
-                then p.age <= case $by when 'day' then 90 when 'week' then 13 else 12 end
+            when cast($since as timestamptz) is null then p.age <= $window
             else cast(p.last_day as timestamp) + interval 1 day > cast(cast($since as timestamptz) as timestamp)
         end
 ),

@@ -1,0 +1,89 @@
+"""The tables over a lake, as every engine builds them: the captures in their order, then views that start from them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genesis_etl.lake.contents import Contents
+from genesis_etl.query.sources import read_sql
+from genesis_etl.times import CALENDAR
+
+# Each in the order in which they are built. Those of captures tell which files those of rows read.
+_OF_CAPTURES: Final = ("lake_captures", "lake_files", "captures")
+_OF_ROWS: Final = ("lake_rows", "lake_runs", "images", "image_regions", "image_history")
+VIEWS: Final = (*_OF_CAPTURES, *_OF_ROWS)
+_EPOCH: Final = date(1970, 1, 1)
+
+
+class Engine(ABC):
+    """What runs the SQL over a lake's tables, for as long as its files are there."""
+
+    @abstractmethod
+    def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """Run one SELECT of ours and return its rows, exactly typed."""
+
+    @abstractmethod
+    def parameters(self, sql: str) -> set[str]:
+        """Return the named parameters that a statement declares."""
+
+    @abstractmethod
+    def sql(self, statement: str) -> pa.Table:
+        """Run one SELECT of the user's; ReportError for anything else."""
+
+    def run(self, sql: str, values: Mapping[str, Any]) -> pa.Table:
+        """Run a statement of ours with those of the values that it declares; what is not given is null."""
+        return self.select(sql, {name: values.get(name) for name in self.parameters(sql)})
+
+    @abstractmethod
+    def _name_of(self, path: str) -> str:
+        """Return what the column `path` tells of a file: what this engine calls it."""
+
+    @abstractmethod
+    def _table(self, name: str, rows: pa.Table) -> None:
+        """Make a table of rows."""
+
+    @abstractmethod
+    def _captures(self, commits: pa.Table, name: str, sql: str) -> None:
+        """Compute a statement over `lake_commits` once, and keep what it told as a table."""
+
+    @abstractmethod
+    def _view(self, name: str, sql: str) -> None:
+        """Make a view of a statement."""
+
+    @abstractmethod
+    def _files(self, name: str, paths: list[str]) -> None:
+        """Make a view of images files, with the column `path` that tells which row is whose."""
+
+    def _build(self, contents: Contents, regions: tuple[str, ...], as_of: datetime | None) -> list[str]:
+        """Make all tables and views, and return the files that they read.
+
+        `as_of` leaves out every capture after it; `regions` are those that settings expect.
+        """
+        commits = contents.captures
+        if as_of is not None:
+            end = pa.scalar(as_of, commits["captured_at"].type)
+            commits = commits.filter(pc.less_equal(commits["captured_at"], end))
+        paths = commits["path"].to_pylist()
+        names = pa.array([self._name_of(path) for path in paths], pa.string())
+        commits = commits.set_column(commits.column_names.index("path"), "path", names)
+        self._table("lake_expected_regions", pa.table({"region": pa.array(regions, pa.string())}))
+        first, end_day = CALENDAR
+        days = range((first - _EPOCH).days, (end_day - _EPOCH).days)
+        self._table("lake_calendar", pa.table({"day": pa.array(days, pa.int32()).cast(pa.date32())}))
+        self._captures(commits, _OF_CAPTURES[0], read_sql("views", _OF_CAPTURES[0]))
+        for name in _OF_CAPTURES[1:]:
+            self._view(name, read_sql("views", name))
+        files = {row["path"]: row for row in self.select("select * from lake_files").to_pylist()}
+        known = sorted((path, files[self._name_of(path)]) for path in set(paths))
+        self._files("lake_single_rows", [path for path, file in known if file["is_single"]])
+        self._files("lake_many_rows", [path for path, file in known if not file["is_single"]])
+        self._files("lake_newest_rows", [path for path, file in known if file["is_newest"]])
+        for name in _OF_ROWS:
+            self._view(name, read_sql("views", name))
+        return [path for path, _ in known]
