@@ -8,7 +8,7 @@ LAKE := data/lake-demo
 
 help:
 	@echo "make demo      set up, capture 120 days of a simulated account, print both reports"
-	@echo "make test      the tests, under five minutes; make test-all adds the slow ones"
+	@echo "make test      the tests; make test-all adds the slow ones"
 	@echo "make check     lint, format and types"
 	@echo "make torture   the attacks on the three promises, longer, with their figures"
 	@echo "make bench     the measurements of benchmarks/"

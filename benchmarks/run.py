@@ -21,8 +21,8 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
-from genesis_etl.compact import compact
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
+from genesis_etl.maintenance.compact import compact
 from genesis_etl.query.open_lake import open_lake
 from genesis_etl.sandbox import Sandbox
 
@@ -178,41 +178,45 @@ def weight(lake: str) -> tuple[int, int]:
 
 
 def year(folder: Path) -> Table:
-    """(c) A year of hourly captures, as full copies and folded."""
+    """(c) A year of hourly captures, as full copies and compacted."""
     copies = os.environ.get("YEAR_LAKE") or str(folder / "year")
     started = time.monotonic()
     if not Path(copies).exists():
         land_year(copies)
     made = time.monotonic() - started
-    folded = str(folder / "folded")
-    shutil.copytree(copies, folded, copy_function=os.link)
+    compacted = str(folder / "compacted")
+    shutil.copytree(copies, compacted, copy_function=os.link)
     last = FIRST + 8_760 * HOUR
     started = time.monotonic()
-    compact(Lake(folded), grace=timedelta(0), now=last - timedelta(hours=23))
-    folding = time.monotonic() - started
+    compact(Lake(compacted), grace=timedelta(0), now=last - timedelta(hours=23))
+    compacting = time.monotonic() - started
     started = time.monotonic()
-    compact(Lake(folded), grace=timedelta(0), now=last + timedelta(hours=1))
+    compact(Lake(compacted), grace=timedelta(0), now=last + timedelta(hours=1))
     one_more = time.monotonic() - started
-    land_year(folded, 20, start=8_760)
-    before, after = weight(copies), weight(folded)
+    land_year(compacted, 20, start=8_760)
+    before, after = weight(copies), weight(compacted)
     rows: Table = [
-        ["", "full copies", "folded"],
-        ["captures", "8,760", "8,760 folded, 20 raw"],
+        ["", "full copies", "compacted"],
+        ["captures", "8,760", "8,760 compacted, 20 loose"],
         ["files, bytes", f"{before[0]:,}, {before[1] / 1e6:,.0f} MB", f"{after[0]:,}, {after[1] / 1e6:.1f} MB"],
     ]
-    history = sum(path.stat().st_size for path in Path(folded).rglob("*-fold-*.parquet"))
+    history = sum(path.stat().st_size for path in Path(compacted).rglob("*-compacted-*.parquet"))
     rows += [
         [
             "history alone",
             f"{before[1] / 1e6:,.0f} MB",
             f"{history / 1e6:.2f} MB, {before[1] / history:,.0f} × smaller",
         ],
-        ["made in; 364 days folded at once in", f"{made:.0f} s" if made > 1 else "made before", f"{folding:.0f} s"],
-        ["one more day folded in", "", f"{one_more:.1f} s"],
+        [
+            "made in; 364 days compacted at once in",
+            f"{made:.0f} s" if made > 1 else "made before",
+            f"{compacting:.0f} s",
+        ],
+        ["one more day compacted in", "", f"{one_more:.1f} s"],
     ]
-    opened = open_lake(folded)
+    opened = open_lake(compacted)
     opened.sql_rows("select 1")
-    rows.append(["opening the lake", "", timed(lambda: open_lake(folded).sql_rows("select 1"))])
+    rows.append(["opening the lake", "", timed(lambda: open_lake(compacted).sql_rows("select 1"))])
     whole_year = {"since": "2025-01-01", "until": "2026-01-02"}
     queries: dict[str, Callable[[], object]] = {
         "snapshot-growth by day, the year": lambda: opened.report_rows("snapshot-growth", **whole_year),
@@ -224,7 +228,7 @@ def year(folder: Path) -> Table:
         "image_history": lambda: opened.sql_rows("select * from image_history"),
     }
     rows += [[name, "", timed(query)] for name, query in queries.items()]
-    report = [*COMMAND, "report", "snapshot-growth", "--lake", folded, "--since", "2025-01-01"]
+    report = [*COMMAND, "report", "snapshot-growth", "--lake", compacted, "--since", "2025-01-01"]
     rows.append(["report snapshot-growth as a command", "", f"{median([run(report) for _ in range(5)]).wall:.2f} s"])
     return rows
 
@@ -234,7 +238,7 @@ def growing(folder: Path) -> Table:
     rows: Table = [["history beside it", "wall s", "CPU s", "against an empty lake"]]
     month = str(folder / "month")
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    lakes = {"none": str(folder / "none"), "a month, folded": month, "a year, folded": str(folder / "folded")}
+    lakes = {"none": str(folder / "none"), "a month, compacted": month, "a year, compacted": str(folder / "compacted")}
     land_year(month, 720)
     compact(Lake(month), grace=timedelta(0), now=now)
     with Sandbox(rate=0, images=3_000) as sandbox:

@@ -22,8 +22,8 @@ from typing import Any
 from run import COMMAND, HERE, Run, Table, fast_server, markdown, median, run, timed, weight
 from year import FIRST, HOUR, REGIONS, row, table
 
-from genesis_etl.compact import compact
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
+from genesis_etl.maintenance.compact import compact
 from genesis_etl.query.open_lake import open_lake
 from genesis_etl.version import __version__
 
@@ -35,7 +35,7 @@ CORES = 2
 REPEATS = 3
 LATENCY = 200  # milliseconds, of an API far away
 RATE = 10  # requests a second that the API grants an account
-YEAR_IN_CAPTURES = 5.5  # a folded year in bytes of one raw capture: RESULTS.md, 1.20 MB against 1,930 MB in 8,760
+YEAR_IN_CAPTURES = 5.5  # a compacted year in bytes of one loose capture: RESULTS.md, 1.20 MB against 1,930 MB in 8,760
 
 
 @dataclass
@@ -118,19 +118,19 @@ def land(url: str, accounts: int, captures: int) -> None:
 
 
 def lakes(folder: Path, sizes: tuple[tuple[int, int], ...]) -> Table:
-    """Time what reads a lake of many accounts, raw and after the nightly fold."""
+    """Time what reads a lake of many accounts, loose and after a compaction."""
     rows: Table = [
-        ["accounts × captures", "", "files", "MB", "open", "snapshot-growth", "region-coverage", "verify", "fold"]
+        ["accounts × captures", "", "files", "MB", "open", "snapshot-growth", "region-coverage", "verify", "compact"]
     ]
     for accounts, captures in sizes:
         url = str(folder / "many")
         shutil.rmtree(url, ignore_errors=True)
         land(url, accounts, captures)
         repeats = 3 if accounts < 1_000 else 1
-        rows.append([f"{accounts:,} × {captures}", "raw", *reading(url, repeats)])
+        rows.append([f"{accounts:,} × {captures}", "loose", *reading(url, repeats)])
         if captures > 1:
             rows[-1].append(timed(partial(compact, Lake(url)), 1))
-            rows.append(["", "folded", *reading(url, repeats), ""])
+            rows.append(["", "compacted", *reading(url, repeats), ""])
             compact(Lake(url), grace=timedelta(0))
             rows.append(["", "after the grace", *reading(url, repeats), ""])
         else:
@@ -139,8 +139,8 @@ def lakes(folder: Path, sizes: tuple[tuple[int, int], ...]) -> Table:
 
 
 def raws(table: Table) -> Table:
-    """Return the rows of lakes that are not folded."""
-    return [row for row in table[1:] if row[1] == "raw"]
+    """Return the rows of lakes that are not compacted."""
+    return [row for row in table[1:] if row[1] == "loose"]
 
 
 def reading(url: str, repeats: int) -> list[str]:
@@ -177,7 +177,7 @@ def extrapolated(by_size: list[Export], by_accounts: list[Export]) -> Table:
     rows: Table = [
         [
             *("accounts", "images each", "requests an hour", "s an account at the API's rate", "CPU s an hour"),
-            *(f"of {CORES} cores' hour", "raw files a day", "raw MB a day", "folded MB a year"),
+            *(f"of {CORES} cores' hour", "loose files a day", "loose MB a day", "compacted MB a year"),
         ]
     ]
     for accounts in (1, 10, 100, 1_000, 10_000):
@@ -208,11 +208,11 @@ sandbox shares with what is measured. Trust ratios more than seconds.
   once, so with enough `workers` many accounts take little longer than one, until the CPU is busy.
 - **CPU** is {each:.0f} ms for one more small account: see the share of {cores} cores below. Past half of them, use
   two machines.
-- **Disk**: raw captures grow by the day and are folded at night; what the fold replaced stays for the 7 days of
-  `--grace`. So a lake weighs its folded years and 8 days of raw captures.
+- **Disk**: loose captures grow by the day and are compacted by `export`; what a compaction replaced stays for the
+  7 days of `--grace`. So a lake weighs its compacted years and 8 days of loose captures.
 - **Files** are what breaks first: 48 a day and account, until the grace is over. A reader opens the captures that no
-  fold holds yet, {opening:.1f} ms for each. So a lake of 100 accounts opens in {evening:.0f} s in the evening and at
-  once after the nightly fold, one of 1,000 accounts in {evening_10:.0f} s (extrapolated); `--account` opens that
+  compaction holds yet, {opening:.1f} ms for each. So a lake of 100 accounts opens in {evening:.0f} s before and at
+  once after a compaction, one of 1,000 accounts in {evening_10:.0f} s (extrapolated); `--account` opens that
   account's captures alone. Give every few hundred accounts a lake of their own.
 
 ## Measured: one export, by images and by accounts
@@ -227,7 +227,7 @@ The whole process `genesis-etl export`, with `workers = 8` and the API's rate ou
 
 ## Measured: a lake of many accounts
 
-Accounts of 100 images in 300 rows; times in milliseconds. `raw` is before the nightly fold, `folded` after it, with
+Accounts of 100 images in 300 rows; times in milliseconds. `loose` is before a compaction, `compacted` after it, with
 what it replaced still there. `verify` is the whole process, which is most of what `check` does.
 
 {lakes}
@@ -235,8 +235,8 @@ what it replaced still there. `verify` is the whole process, which is most of wh
 ## Extrapolated: an hour, a day, a year
 
 From the measured exports: the CPU of one more account is that of the last row against the first, and that of more
-images the difference of one account's exports. Raw megabytes are those of the measured captures. A folded year is
-{year} times one raw capture, as in [benchmarks/RESULTS.md](../benchmarks/RESULTS.md) for an account that makes 40
+images the difference of one account's exports. Raw megabytes are those of the measured captures. A compacted year is
+{year} times one loose capture, as in [benchmarks/RESULTS.md](../benchmarks/RESULTS.md) for an account that makes 40
 snapshots a day and deletes 35; a busier one has more. Nothing beyond {most:,} accounts in one run was measured.
 
 {extrapolated}
@@ -263,11 +263,11 @@ def main() -> None:
         one, many = by_accounts[0], by_accounts[-1]
         chosen = LAKES[:2] if is_quick else LAKES
         read = lakes(folder, chosen)
-        raw = {
+        loose = {
             count * captures: float(row[4].split()[0])
             for (count, captures), row in zip(chosen, raws(read), strict=True)
         }
-        opening = raw[max(raw)] / max(raw)
+        opening = loose[max(loose)] / max(loose)
         text = TEXT.format(
             latency=LATENCY,
             each=1000 * (many.run.cpu - one.run.cpu) / (many.accounts - one.accounts),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 from genesis_etl.rows import ROW
 
 ACCOUNT = "default"

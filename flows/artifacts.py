@@ -2,7 +2,7 @@
 
 captures          what landed, what failed and what to do then      Markdown, after every export-images
 checks            a row per check, what to do where one failed      Markdown, after every check-lake
-folding           why compact-lake failed, and what to do           Markdown
+compaction        why compact-lake failed, and what to do           Markdown
 snapshot-growth   the report, newest periods first                  table
 region-coverage   the report                                        table
 page              the way to the page; why publish-page failed      link; Markdown

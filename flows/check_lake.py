@@ -12,7 +12,9 @@ from prefect import flow, get_run_logger
 from flows.artifacts import show_checks, showing_failure
 from flows.export_images import run_name, with_token
 from genesis_etl import Settings
-from genesis_etl.checks.check import alarm, check, has_failed, unusable
+from genesis_etl.checks.alerts import post_webhook
+from genesis_etl.checks.check import check, unusable
+from genesis_etl.checks.rows import has_failed
 from genesis_etl.errors import ChecksFailed, SettingsError
 from genesis_etl.settings import Account, alarm_hook
 
@@ -43,10 +45,10 @@ def check_lake(max_age: str | None = None, config: str | None = None, lake: str 
             settings = replace(settings, accounts=tuple(map(with_its_token, settings.accounts)))
             rows = check(settings)
         except SettingsError as error:
-            alarm(alarm_hook(), unusable(error), logger.warning)
+            post_webhook(alarm_hook(), unusable(error), logger.warning)
             raise
     show_checks(rows)
-    alarm(settings.webhook, rows, logger.warning)
+    post_webhook(settings.webhook, rows, logger.warning)
     if has_failed(rows):
         bad = [row for row in rows.to_pylist() if row["status"] == "failed"]
         raise ChecksFailed(

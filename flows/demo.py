@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from genesis_etl import open_lake
 from genesis_etl.demo import LAKE, REPORTS, captured_days, demo_api, next_commands, write_page
-from genesis_etl.query.open_lake import find_report
+from genesis_etl.query.report import find_report
 from genesis_etl.render import render
 
 

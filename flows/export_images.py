@@ -34,11 +34,11 @@ from prefect.utilities.annotations import quote
 from flows.alarms import tell_completed
 from flows.artifacts import show_captures, show_page, show_reports, showing_failure
 from genesis_etl import ExportFailed, GenesisEtlError, Settings, open_lake
-from genesis_etl.api.client import Stop
-from genesis_etl.checks.check import beat
+from genesis_etl.api.stop import Stop
+from genesis_etl.checks.alerts import ping_heartbeat
 from genesis_etl.errors import ApiUnavailable, LakeError, SettingsError
-from genesis_etl.pipeline import Proven, duration_of, land, normalise, read
-from genesis_etl.settings import Account, Secret
+from genesis_etl.pipeline import Proven, land, normalise, read
+from genesis_etl.settings import Account, Secret, duration_of
 from genesis_etl.text import counted
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def land_images(account: str, proven: Proven, rows: pd.DataFrame, options: Optio
     """Write the rows to the lake as Parquet; None where another run has landed a capture meanwhile."""
     settings = Settings.load(options["config"], lake=options["lake"])
     patience = duration_of("if_older_than", options["if_older_than"])
-    capture = land(settings, proven, rows, if_older_than=patience, notice=get_run_logger().warning)
+    capture = land(settings, proven, rows, if_older_than=patience, notice=get_run_logger().warning, stop=_stop)
     if capture is None:
         return _told(None, "fresh: another run has landed a capture meanwhile")
     row = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(capture).items()}
@@ -217,7 +217,7 @@ def export_images(
         show_page(settings)
     if failed:
         raise ExportFailed(landed, failed, fresh)
-    beat(settings, get_run_logger().warning)
+    ping_heartbeat(settings, get_run_logger().warning)
     tell_completed()
     return landed
 

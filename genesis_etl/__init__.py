@@ -9,8 +9,8 @@ Nothing is imported before it is used: the command line has to heed signals befo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from genesis_etl.commit import Capture
     from genesis_etl.errors import ExportFailed, GenesisEtlError
+    from genesis_etl.lake.commit import Capture
     from genesis_etl.pipeline import export
     from genesis_etl.query.open_lake import OpenLake, open_lake
     from genesis_etl.settings import Settings
@@ -27,7 +27,7 @@ __all__ = [
     "open_lake",
 ]
 _ROOMS = {
-    "Capture": "commit",
+    "Capture": "lake.commit",
     "ExportFailed": "errors",
     "GenesisEtlError": "errors",
     "OpenLake": "query.open_lake",

@@ -11,6 +11,7 @@
     ├── CaptureError           the answers are readable, but make no capture     exit 5
     │   └── ListMoved          the list did not hold still                       exit 5
     ├── LakeError              look at the lake: full, damaged, unreadable       exit 6
+    │   └── LakeMoved          files went while they were read                   exit 6
     ├── ReportError            mend the report's name, a parameter or the SQL    exit 2
     ├── ChecksFailed           see to the rows that failed                       exit 1
     └── ExportFailed           some accounts failed; carries what landed         that of the first
@@ -127,6 +128,10 @@ class LakeError(GenesisEtlError):
     """The lake could not be written or read."""
 
     exit_code = 6
+
+
+class LakeMoved(LakeError):
+    """Files went, again and again, while they were read: compactions without a grace run beside."""
 
 
 class ReportError(GenesisEtlError):

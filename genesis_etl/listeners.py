@@ -13,6 +13,7 @@ from genesis_etl.text import shown
 
 _NAMES: Final = ("progress", "notice")
 
+Notice = Callable[[str], None]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -62,6 +63,10 @@ class _Listener:
             return None
         times = "once" if self._count == 1 else f"{self._count} times"
         return f"the listener `{self._name}` failed {times}, which cost no capture: {shown(self._first, 300)}"
+
+
+def unheard(text: str) -> None:
+    """Hear a notice for which nobody asked."""
 
 
 def _tell(failures: str | None, notice: Callable[[str], Any] | None) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from genesis_etl.api.client import Client, Stop
-from genesis_etl.commit import Capture
+from genesis_etl.api.client import Client
+from genesis_etl.api.clock import refuse_clock
+from genesis_etl.api.stop import Stop
 from genesis_etl.errors import (
     BadPage,
     CaptureError,
@@ -24,23 +22,20 @@ from genesis_etl.errors import (
     ExportFailed,
     GenesisEtlError,
     LakeError,
-    SettingsError,
 )
-from genesis_etl.lake import Lake
-from genesis_etl.listeners import guards_listeners
+from genesis_etl.guards import is_fresh, refuse_forgetting, refuse_future, time_of_capture
+from genesis_etl.lake.commit import Capture
+from genesis_etl.lake.lake import Lake
+from genesis_etl.lake.storage import Patience
+from genesis_etl.listeners import Notice, guards_listeners, unheard
 from genesis_etl.reading import Progress, Reading, read_account
 from genesis_etl.redact import clean_errors, redact
-from genesis_etl.rows import ROW, Rows, to_rows
-from genesis_etl.settings import Account, Settings
-from genesis_etl.times import format_time, parse_duration
+from genesis_etl.rows import ROW, to_rows
+from genesis_etl.settings import Account, Settings, duration_of
 from genesis_etl.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TOLERANCE: Final = timedelta(minutes=5)
-
-Notice = Callable[[str], None]
 
 
 @guards_listeners
@@ -59,7 +54,7 @@ def export(
 
     Accounts are captured side by side, `settings.workers` at a time, each within its own rate. With `if_older_than`
     (`10m`, or a timedelta) an account whose newest capture is younger is left out: nothing is asked, none returned.
-    With `compacts`, an account of which many captures lie unfolded has its finished days folded after that.
+    With `compacts`, an account of which more than six settled captures are loose is compacted after that.
     Tries every account, then raises ExportFailed with `.landed` and `.failed` if any of them failed.
     `progress` and `notice` are called on the threads that capture, and what they raise costs no capture.
     """
@@ -114,16 +109,6 @@ def export(
     return landed
 
 
-def duration_of(where: str, duration: timedelta | str | None) -> timedelta | None:
-    """Return a duration given as a timedelta or as `10m`; SettingsError, which says where, if it is not one."""
-    if not isinstance(duration, str):
-        return duration
-    try:
-        return parse_duration(duration)
-    except ValueError as error:
-        raise SettingsError(str(error), where=where) from None
-
-
 @dataclass(frozen=True)
 class Proven:
     """What `read` has proven of an account, when, and what it took."""
@@ -135,6 +120,7 @@ class Proven:
     reading: Reading
     requests: int
     retries: int
+    ends_at: float  # until when (`time.monotonic()`) it is kept for a lake that cannot take it yet
 
 
 @clean_errors()
@@ -168,7 +154,7 @@ def export_account(
     if proven is None:
         return None
     rows = normalise(proven, notice=notice)
-    return land(settings, proven, rows, if_older_than=if_older_than, compacts=compacts, notice=notice)
+    return land(settings, proven, rows, if_older_than=if_older_than, compacts=compacts, notice=notice, stop=stop)
 
 
 @clean_errors()
@@ -188,12 +174,13 @@ def read(
 
     None where the newest capture is younger than `if_older_than`, and then nothing was asked of the API.
     """
-    lake = Lake(settings.lake)
-    captured_at = _captured_at(settings, account)
-    newest = lake.newest(account.name)
-    if _is_fresh(lake, newest, captured_at, if_older_than):
+    ends_at = time.monotonic() + settings.capture_deadline
+    lake = Lake(settings.lake, _patience(ends_at, stop))
+    captured_at = time_of_capture(settings, account)
+    newest = lake.newest(account.name, notice=notice or unheard)
+    if is_fresh(lake, newest, captured_at, if_older_than):
         return None
-    _refuse_future(settings, newest, captured_at)
+    refuse_future(settings, newest, captured_at)
     # Arrow imports pandas with its first array; while the first answer is awaited, that costs nothing.
     threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()
     began = time.monotonic()
@@ -214,7 +201,7 @@ def read(
                 refusal.advice = "; ".join(filter(None, (refusal.advice, loss)))
             raise
         refuse_clock(settings, client)
-        _refuse_forgetting(lake, newest, reading, allow_empty=allow_empty)
+        refuse_forgetting(lake, newest, reading, allow_empty=allow_empty)
     if notice is not None and reading.snapshots is None:
         why = "as asked" if reading.refusal is None else f"/snapshots was refused ({redact(reading.refusal)})"
         notice(f"account {account.name}: captured from /images alone, {why}")
@@ -226,6 +213,7 @@ def read(
         reading=reading,
         requests=client.requests,
         retries=client.retries,
+        ends_at=ends_at,
     )
 
 
@@ -260,19 +248,22 @@ def land(
     if_older_than: timedelta | None = None,
     compacts: bool = True,
     notice: Notice | None = None,
+    stop: Stop | None = None,
 ) -> Capture | None:
     """Land the rows of what was proven in the lake and return the capture; LakeError, and then nothing has changed.
 
+    What is proven waits for a store that cannot answer as long as the capture has time.
+
     None where another run has landed a capture meanwhile that makes the newest younger than `if_older_than`.
     """
-    lake = Lake(settings.lake)
+    lake = Lake(settings.lake, _patience(proven.ends_at, stop))
     table = pa.Table.from_pandas(rows, schema=ROW, preserve_index=False)
     if if_older_than is not None:
         try:
             newest = lake.newest(proven.account)
         except LakeError:  # what cannot be read is not fresh, and a proven capture is worth landing
             newest = None
-        if _is_fresh(lake, newest, proven.captured_at, if_older_than):
+        if is_fresh(lake, newest, proven.captured_at, if_older_than):
             return None
     reading = proven.reading
     capture = lake.land(
@@ -290,106 +281,18 @@ def land(
         listed_snapshots=reading.listed_snapshots,
     )
     if compacts:
-        from genesis_etl.compact import compact_when_due  # and with it libraries that a capture does without
+        # Comes with libraries that a capture does without.
+        from genesis_etl.maintenance.compact import compact_when_due
 
         try:
-            compact_when_due(lake, proven.account, proven.captured_at)
+            compact_when_due(lake, proven.account, proven.captured_at, notice or unheard)
         except LakeError as error:
-            # The capture has landed; what hinders folding hinders no further capture.
+            # The capture has landed; what hinders compaction hinders no further capture.
             if notice is not None:
-                notice(f"account {proven.account}: finished days were not folded: {error}")
+                notice(f"account {proven.account}: not compacted: {error}")
     return capture
 
 
-@clean_errors()
-@guards_listeners
-def live_rows(
-    settings: Settings,
-    account: Account,
-    *,
-    type: str | None = None,
-    region: str | None = None,
-    progress: Progress | None = None,
-) -> Rows:
-    """Read an account's images (of one type, region, if given) without touching the lake.
-
-    The type is sent to /images as its filter; /snapshots is merged where it can matter.
-    """
-    with Client(account, settings) as client:
-        reading = read_account(client, type=type, with_snapshots=type in (None, "snapshot"), progress=progress)
-        rows = to_rows(reading.images, reading.snapshots)
-        if reading.refusal:
-            rows.notes.append(f"without /snapshots: {reading.refusal}")
-        rows.notes[:] = map(redact, rows.notes)
-    table = rows.table
-    for column, value in (("type", type), ("region", region)):
-        if value is not None:
-            table = table.filter(pc.equal(table[column], value))
-    return Rows(table, rows.notes)
-
-
-def _captured_at(settings: Settings, account: Account) -> datetime:
-    """Return the time that a capture taken now has; SettingsError where a simulated one meets a real endpoint."""
-    if settings.now is None:
-        return datetime.now(UTC)
-    if not account.is_local:
-        raise SettingsError(
-            "GENESIS_ETL_NOW is for simulations against a sandbox on this machine",
-            advice=f"unset it to capture {account.endpoint}",
-        )
-    return settings.now
-
-
-def _is_fresh(lake: Lake, newest: Capture | None, at: datetime, if_older_than: timedelta | None) -> bool:
-    """Tell whether the newest capture is younger than that, counted from `at`, and its rows can be read.
-
-    One of a later date is younger than anything.
-    """
-    if newest is None or if_older_than is None or at - newest.captured_at >= if_older_than:
-        return False
-    try:
-        return hashlib.sha256(lake.read(newest.file)).hexdigest() == newest.sha256
-    except (FileNotFoundError, LakeError):
-        return False
-
-
-def _refuse_future(settings: Settings, newest: Capture | None, now: datetime) -> None:
-    """Raise SettingsError where the clock is further behind the newest capture than `TOLERANCE`."""
-    if settings.now is None and newest is not None and now < newest.captured_at - TOLERANCE:
-        raise SettingsError(
-            f"the clock says {format_time(now)}, but the newest capture of {newest.account} is of "
-            f"{format_time(newest.captured_at)}",
-            advice="set the clock right, nothing was written",
-        )
-
-
-def refuse_clock(settings: Settings, client: Client) -> None:
-    """Raise SettingsError where the API's `Date` header is further from our clock than `TOLERANCE`."""
-    skew = client.clock_skew
-    if settings.now is None and skew is not None and abs(skew) > TOLERANCE.total_seconds():
-        raise SettingsError(
-            f"the clock of this machine is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the API's",
-            # An old Date may also be that of a copy which does not say so; one ahead of ours cannot.
-            advice=f"set it right{'' if skew > 0 else ', or take the API out of a cache'}, nothing was written",
-        )
-
-
-def _refuse_forgetting(lake: Lake, newest: Capture | None, reading: Reading, *, allow_empty: bool) -> None:
-    """Refuse an answer that would look like everything deleted at once."""
-    if newest is None or allow_empty:
-        return
-    only_in_snapshots = 0 if newest.snapshots is None else newest.snapshots - newest.listed_snapshots
-    listed = newest.images - only_in_snapshots
-    if listed and not reading.images:
-        raise CaptureError(
-            f"/images lists nothing, but in the capture before it listed {listed} images",
-            advice="if they are really gone, give --allow-empty",
-        )
-    if reading.snapshots != {}:
-        return
-    before = newest if newest.snapshots is not None else lake.newest(newest.account, with_snapshots=True)
-    if before is not None and before.snapshots and not before.listed_snapshots:
-        raise CaptureError(
-            f"/snapshots lists nothing, but when it was last captured it listed {before.snapshots} snapshots",
-            advice="if they are really gone, give --allow-empty",
-        )
+def _patience(ends_at: float, stop: Stop | None) -> Patience:
+    """Return how long a lake is waited for: as long as the capture has time, and nobody stops it."""
+    return Patience(until=ends_at, wait=(stop or Stop()).event().wait)

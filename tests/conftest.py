@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import threading
@@ -22,6 +23,7 @@ from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.commands import Ended, Run
 from tests.listening import Listener
+from tests.stores import BUCKET, KEYS, FaultyStore, moto
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -101,6 +103,29 @@ def listener() -> Iterator[Listener]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    """Run an object store for all tests of this process, and return its URL; they keep to prefixes of their own."""
+    pytest.importorskip("moto", reason="needs requirements-all.txt")
+    with moto() as url:
+        yield url
+
+
+@pytest.fixture
+def faulty(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]:
+    """Return what stands before the store and fails as told; the AWS variables lead there."""
+    with FaultyStore(store) as faulty:
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL": faulty.url}.items():
+            monkeypatch.setenv(name, value)
+        yield faulty
+
+
+@pytest.fixture
+def url(faulty: FaultyStore, request: pytest.FixtureRequest) -> str:
+    """Return the URL of a lake on the store that is the test's own."""
+    return f"s3://{BUCKET}/{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}/a lake"
 
 
 def settings_for(sandbox: Sandbox, lake: Path | str = "lake", **changes: Any) -> Settings:

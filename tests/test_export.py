@@ -15,10 +15,11 @@ import pytest
 
 import genesis_etl
 from genesis_etl.cli.process import Stopped
-from genesis_etl.commit import Capture
 from genesis_etl.errors import ExportFailed, SettingsError
-from genesis_etl.lake import Lake
-from genesis_etl.pipeline import export, live_rows
+from genesis_etl.lake.commit import Capture
+from genesis_etl.lake.lake import Lake
+from genesis_etl.live import live_rows
+from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import AT, files_of, listing, refused, settings_for, some_images, some_snapshots
@@ -122,10 +123,10 @@ def test_what_nobody_thought_of_fails_its_own_account_alone(
     both = replace(one, accounts=(replace(account, name="bad"), account))
     newest = Lake.newest
 
-    def fails(self: Lake, name: str) -> Capture | None:
+    def fails(self: Lake, name: str, **options: Any) -> Capture | None:
         if name == "bad":
             raise RuntimeError(f"can't start new thread for {account.token.reveal()}")
-        return newest(self, name)
+        return newest(self, name, **options)
 
     monkeypatch.setattr(Lake, "newest", fails)
     with pytest.raises(ExportFailed, match="RuntimeError: can't start new thread for \\*\\*\\*; if it stays") as caught:

@@ -244,7 +244,7 @@ def test_runs_that_start_together_all_end_well_and_one_captures(
 def test_schedules_capture_publish_and_check_and_all_say_when_the_api_refuses(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    """Schedules alone make three captures, pages, folds and a green check; a refusal fails the next capture and check.
+    """Schedules alone make captures, pages, compactions, green checks; a refusal fails the next capture and check.
 
     Meanwhile the process that serves says that it is well.
     """

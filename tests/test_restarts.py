@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from genesis_etl.lake import Lake
+from genesis_etl.lake.lake import Lake
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.orchestrator import Prefect, declare, end, free_port, listening, start_serving
 
@@ -77,7 +77,7 @@ class Machine:
 
     def captures(self) -> set[str]:
         """Return the commits of the lake."""
-        return {entry.path for entry in Lake(str(self.folder / "data" / "lake")).files("captures")}
+        return {entry.path for entry in Lake(str(self.folder / "data" / "lake")).list("captures").files}
 
     def wait_until(self, what: str, is_so: Callable[[], object]) -> None:
         """Wait until something is so, for several periods at most."""

@@ -34,7 +34,8 @@ from genesis_etl.errors import (
     LakeError,
     SettingsError,
 )
-from genesis_etl.pipeline import export, live_rows
+from genesis_etl.live import live_rows
+from genesis_etl.pipeline import export
 from genesis_etl.query.open_lake import open_lake
 from genesis_etl.redact import keep_secret, redact
 from genesis_etl.sandbox import Fault, Sandbox

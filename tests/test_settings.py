@@ -462,7 +462,7 @@ NO_LAKES = {
     "s3://b/./x": "an empty part, . or ..",
     "s3://b//x": "an empty part, . or ..",
     "s3://b//": "an empty part, . or ..",
-    "s3://b:9000/x": "has a port in it",
+    "s3://b:9000/x": "with a : in it",
     "s3://b!/x": "a bucket that cannot be one",
     "s3://b/x?region=y": "more in it than a bucket and a prefix",
     "s3://b/$STAGE/x": "more in it than a bucket and a prefix",

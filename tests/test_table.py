@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from genesis_etl.errors import BadPage
-from genesis_etl.rows import CAPTURES, IMAGES, ROW, to_frame, to_rows
+from genesis_etl.lake.schema import CAPTURES, IMAGES
+from genesis_etl.rows import ROW, to_frame, to_rows
 
 Item = dict[str, Any]
 BORN = "2020-03-16T16:01:12.954Z"

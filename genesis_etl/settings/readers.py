@@ -71,6 +71,16 @@ def lake_url(raw: object, where: str = "the lake") -> str:
         raise refused(error, where) from None
 
 
+def duration_of(where: str, duration: timedelta | str | None) -> timedelta | None:
+    """Return a duration given as a timedelta or as `10m`; SettingsError, which says where, if it is not one."""
+    if not isinstance(duration, str):
+        return duration
+    try:
+        return parse_duration(duration)
+    except ValueError as error:
+        raise SettingsError(str(error), where=where) from None
+
+
 def refused(error: BadValue, where: str) -> SettingsError:
     """Make an error of a value that cannot be read; there is always something to do about one."""
     return SettingsError(error.seen, where=where, advice=error.advice or "mend it, or leave it out for the default")
@@ -139,7 +149,8 @@ def _bucket(text: str) -> str:
         raise BadValue(f"{name} names no bucket", "a lake there is s3://bucket/prefix")
     if ":" in bucket:
         raise BadValue(
-            f"{name} has a port in it", "write s3://bucket/prefix; the store's own address stands in AWS_ENDPOINT_URL"
+            "an s3:// URL with a : in it",
+            "write s3://bucket/prefix; the store's own address stands in AWS_ENDPOINT_URL",
         )
     if _BUCKET.fullmatch(bucket) is None:
         raise BadValue(f"{name} has a bucket that cannot be one", "write s3://bucket/prefix")
