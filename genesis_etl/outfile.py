@@ -14,7 +14,7 @@ from genesis_etl.errors import SettingsError
 from genesis_etl.text import shown
 
 _LINKS: Final = 40  # that the system follows
-_CANNOT_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+CANNOT_SYNC: Final = frozenset((errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
 
 
 def refuse_unwritable(path: str | Path) -> None:
@@ -100,7 +100,7 @@ def _replace(target: str, data: bytes) -> None:
                     os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
             file.write(data)
             file.flush()
-            _sync(file.fileno())  # some media say only here that they are full
+            sync(file.fileno())  # some media say only here that they are full
         os.replace(part, target)
     except BaseException:
         with suppress(OSError):
@@ -117,11 +117,12 @@ def _opened(part: str, mode: int) -> int:
     return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
 
-def _sync(descriptor: int) -> None:
+def sync(descriptor: int) -> None:
+    """Wait until it is on disk; what the medium cannot sync at all is not a failure."""
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in _CANNOT_SYNC:
+        if error.errno not in CANNOT_SYNC:
             raise
 
 

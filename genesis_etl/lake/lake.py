@@ -51,14 +51,12 @@ from genesis_etl.lake.schema import CAPTURES, IMAGES, schema_version
 from genesis_etl.lake.storage import Patience, Storage, open_storage
 from genesis_etl.rows import ROW
 
-NO_CAPTURE: Final = "no capture yet in {url}"
-EXPORT_IT: Final = "run `genesis-etl export`"
 _LISTINGS: Final = 5
 
 
 def no_capture(url: str) -> LakeError:
     """Return the error of a lake that holds nothing yet."""
-    return LakeError(NO_CAPTURE.format(url=url), advice=EXPORT_IT)
+    return LakeError(f"no capture yet in {url}", advice="run `genesis-etl export`")
 
 
 class Lake:

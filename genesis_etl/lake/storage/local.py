@@ -13,14 +13,13 @@ from typing import BinaryIO, Final
 from genesis_etl.errors import LakeError
 from genesis_etl.lake.layout import temporary_path
 from genesis_etl.lake.storage.medium import Entry
+from genesis_etl.outfile import CANNOT_SYNC, sync
 from genesis_etl.text import shown
 
 _TRIES: Final = 50
 _ADVICE: Final = "check the disk or choose another --lake"
-# What file systems on networks and in user space answer where they cannot sync a folder.
-_CANNOT_SYNC: Final = frozenset(
-    (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM, errno.EBADF, errno.EISDIR)
-)
+# What is answered where a folder cannot be opened to be synced.
+_CANNOT_OPEN: Final = CANNOT_SYNC | {errno.EACCES, errno.EPERM, errno.EISDIR}
 
 
 class LocalStorage:
@@ -83,7 +82,7 @@ class LocalStorage:
                 with self._created(temporary) as file:
                     file.write(data)
                     file.flush()
-                    _sync(file.fileno())
+                    sync(file.fileno())
                 if final.exists():
                     raise FileExistsError(17, "a file of this name is there already")
                 os.rename(temporary, final)
@@ -137,22 +136,13 @@ def _sync_folder(folder: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if error.errno in _CANNOT_SYNC:
+        if error.errno in _CANNOT_OPEN:
             return
         raise
     try:
-        _sync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync(descriptor: int) -> None:
-    """Wait until it is on disk; what the medium cannot sync at all is not a failure."""
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _CANNOT_SYNC:
-            raise
 
 
 @contextlib.contextmanager
