@@ -30,7 +30,7 @@ from genesis_etl.lake.storage import Patience
 from genesis_etl.listeners import Notice, guards_listeners, unheard
 from genesis_etl.reading import Progress, Reading, read_account
 from genesis_etl.redact import clean_errors, redact
-from genesis_etl.rows import ROW, to_rows
+from genesis_etl.rows import ROW, to_frame, to_rows
 from genesis_etl.settings import Account, Settings, duration_of
 from genesis_etl.version import __version__
 
@@ -224,8 +224,6 @@ def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
 
     BadPage where an item cannot be such a row. What is noteworthy about the items goes to `notice`.
     """
-    import pandas as pd
-
     try:
         rows = to_rows(proven.reading.images, proven.reading.snapshots)
     except BadPage as error:
@@ -234,8 +232,7 @@ def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
     if notice is not None:
         for note in rows.notes:
             notice(f"account {proven.account}: {redact(note)}")
-    # With pandas' own types null integers would become floats, and the way back would guess.
-    return rows.table.to_pandas(types_mapper=pd.ArrowDtype)
+    return to_frame(rows.table)
 
 
 @clean_errors()

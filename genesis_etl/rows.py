@@ -121,9 +121,14 @@ def to_rows(images: Items, snapshots: Items | None = None) -> Rows:
     return Rows(pa.table([arrays[name] for name in ROW.names], schema=ROW), both.notes)
 
 
-def to_frame(images: Items, snapshots: Items | None = None) -> pd.DataFrame:
-    """Return `to_rows` as a DataFrame; instants are UTC, texts are strings, null stays null."""
-    return to_rows(images, snapshots).table.to_pandas()
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table as a DataFrame in Arrow's types, from which the same table can be made again.
+
+    With pandas' own types null integers would become floats, and the way back would guess.
+    """
+    import pandas as pd
+
+    return table.to_pandas(types_mapper=pd.ArrowDtype)
 
 
 class _Merge:
