@@ -173,7 +173,7 @@ def test_a_clock_far_from_the_apis_fails_the_token(serve: Callable[..., Sandbox]
 
 
 def test_a_file_that_cannot_be_read_hides_no_other_account(serve: Callable[..., Sandbox]) -> None:
-    """An unreadable images file, here a folder in its place, fails its own account; the other's rows are all there."""
+    """An unreadable rows file, here a folder in its place, fails its own account; the other's rows are all there."""
     (bad,) = land_all(Lake("lake"), {"2026-11-20 11:30": rows("a", "b")}, "bad")
     land_all(Lake("lake"), {"2026-11-20 11:30": rows("a", "b")}, "good")
     Path("lake", bad.file).unlink()

@@ -345,7 +345,7 @@ def test_committed_files_cannot_be_overwritten() -> None:
 
 
 def test_a_file_that_goes_bad_while_open_is_a_lake_error() -> None:
-    """When an images file vanishes under an open connection and no commit has come or gone, it is named (exit 6)."""
+    """When a rows file vanishes under an open connection and no commit has come or gone, it is named (exit 6)."""
     (landed,) = land_all(Lake("lake"), {"2026-11-01": rows("a")})
     opened = OpenLake(Lake("lake"), (), None)
     assert len(opened.sql("select * from images")) == 1

@@ -38,7 +38,7 @@ _DID: Final[dict[str, Did]] = {"capture": "capture", "compacted": "compaction", 
 
 @dataclass(frozen=True)
 class Capture:
-    """One row of the table `captures`; what each field means stands in `table.CAPTURES`."""
+    """One row of the table `captures`; what each field means stands in `schema.CAPTURES`."""
 
     account: str
     capture_id: str

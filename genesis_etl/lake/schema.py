@@ -35,7 +35,7 @@ CAPTURES: Final = pa.schema(
         described("passes", pa.int64(), "passes over the collection that needed more"),
         described("endpoint", pa.string(), "the API that was read"),
         described("etl_version", pa.string(), "version of genesis-etl that captured"),
-        described("file", pa.string(), "images file of the lake that holds the rows"),
+        described("file", pa.string(), "rows file of the lake that holds them"),
         described("sha256", pa.string(), "sha256 of that file, hexadecimal"),
         # Not in the view: tells the next capture whether /snapshots alone knows of snapshots.
         described("listed_snapshots", pa.int64(), "snapshots that /images listed"),

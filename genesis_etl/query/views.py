@@ -58,7 +58,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _files(self, name: str, paths: list[str]) -> None:
-        """Make a view of images files, with the column `path` that tells which row is whose."""
+        """Make a view of rows files, with the column `path` that tells which row is whose."""
 
     def _build(self, contents: Contents, regions: tuple[str, ...], as_of: datetime | None) -> list[str]:
         """Make all tables and views, and return the files that they read.
