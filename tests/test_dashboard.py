@@ -204,6 +204,18 @@ def test_an_account_without_snapshots_or_regions_makes_a_page(tmp_path: Path, st
     assert "/snapshots was not read" in page.text
 
 
+@pytest.mark.parametrize(("newest", "figure"), [(rows("b", type="cloud-image"), "–"), (rows("a", "b"), "2")])
+def test_snapshots_that_the_newest_capture_did_not_read_are_not_told(
+    tmp_path: Path, newest: list[dict[str, Any]], figure: str
+) -> None:
+    """What an older capture counted is no level of today; what /images lists is."""
+    land(Lake(str(tmp_path)), at("2026-11-19 12:00"), rows("a"))
+    land(Lake(str(tmp_path)), at("2026-11-20 12:00"), newest, snapshots=None)
+    page = page_of(tmp_path)
+    assert page.named("snapshots")[0] == figure
+    assert ("/snapshots was not read" in page.text) == (figure == "–")
+
+
 def test_retired_regions_and_gaps_are_marked(tmp_path: Path) -> None:
     """A region without any image left is retired; one that lacks all of a family has a cross."""
     lake = Lake(str(tmp_path))

@@ -29,7 +29,7 @@ Node = dict[str, Any]
 # What hangs on an order that it does not name, and what makes up for it.
 UNORDERED = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "string_agg", "group_concat"}
 SORTED = {"list_sort", "array_sort", "list_reverse_sort"}
-EXTREMES = {"arg_min", "arg_max", "argmin", "argmax", "min_by", "max_by"}
+EXTREMES = {"arg_min", "arg_max", "arg_min_null", "arg_max_null", "argmin", "argmax", "min_by", "max_by"}
 # Values of the parameters with which most rows pass each step; what is not named is null.
 PARAMETERS: list[dict[str, Any]] = [
     {"by": "day", "window": 90, "type": "snapshot", "per_region": False, "older_than": 0, "old_seconds": 0},

@@ -131,7 +131,8 @@ def collect(lake: OpenLake) -> Figures:
                 newest=row["newest"],
                 is_new=row["first"].date().isoformat() > since,
                 captures=row["captures"],
-                are_snapshots_known=row["snapshots"] is not None,
+                # Older generations list snapshots in /images as well.
+                are_snapshots_known=row["snapshots"] is not None or scopes[0].now["closing"] > 0,
                 regions=regions,
                 retired={each["region"] for each in coverage[name] if each["is_retired"]},
                 scopes=scopes,
