@@ -23,7 +23,7 @@ from pathlib import Path
 
 from genesis_etl.lake.lake import Lake
 from genesis_etl.maintenance.compact import compact
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from genesis_etl.sandbox import Sandbox
 
 HERE = Path(__file__).parent

@@ -24,7 +24,7 @@ from year import FIRST, HOUR, REGIONS, row, table
 
 from genesis_etl.lake.lake import Lake
 from genesis_etl.maintenance.compact import compact
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from genesis_etl.version import __version__
 
 PAGE = HERE.parent / "docs" / "sizing.md"

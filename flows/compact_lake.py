@@ -16,6 +16,7 @@ from genesis_etl import Settings
 from genesis_etl.errors import SettingsError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.maintenance.compact import compact
+from genesis_etl.publish.publish import publish_after
 from genesis_etl.times import parse_duration
 
 
@@ -35,7 +36,10 @@ def compact_lake(grace: str = "7d", config: str | None = None, lake: str | None 
         except ValueError as error:
             raise SettingsError(str(error), where="grace") from None
         notice = get_run_logger().warning
-        done = [asdict(each) for each in compact(Lake(settings.lake), grace=patience, notice=notice)]
+        opened = Lake(settings.lake)
+        compacted = compact(opened, grace=patience, notice=notice)
+        publish_after(opened, sorted({each.account for each in compacted if each.captures}), notice)
+        done = [asdict(each) for each in compacted]
     for each in done:
         get_run_logger().info(" ".join(f"{name}={value}" for name, value in each.items()))
     return done

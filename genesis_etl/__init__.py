@@ -1,6 +1,7 @@
 """genesis-etl: the history that Genesis Cloud's API does not keep, as Parquet files and SQL.
 
 import genesis_etl
+genesis_etl.images()                          # what is there now
 lake = genesis_etl.open_lake("data/lake")
 lake.report("snapshot-growth", by="week")
 
@@ -11,8 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from genesis_etl.errors import ExportFailed, GenesisEtlError
     from genesis_etl.lake.commit import Capture
+    from genesis_etl.live import images
+    from genesis_etl.opened import OpenLake, open_lake
     from genesis_etl.pipeline import export
-    from genesis_etl.query.open_lake import OpenLake, open_lake
     from genesis_etl.settings import Settings
     from genesis_etl.version import __version__
 
@@ -24,17 +26,19 @@ __all__ = [
     "Settings",
     "__version__",
     "export",
+    "images",
     "open_lake",
 ]
 _ROOMS = {
     "Capture": "lake.commit",
     "ExportFailed": "errors",
     "GenesisEtlError": "errors",
-    "OpenLake": "query.open_lake",
+    "OpenLake": "opened",
     "Settings": "settings",
     "__version__": "version",
     "export": "pipeline",
-    "open_lake": "query.open_lake",
+    "images": "live",
+    "open_lake": "opened",
 }
 
 

@@ -8,27 +8,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from genesis_etl.api.client import Client
 from genesis_etl.api.clock import refuse_clock
 from genesis_etl.api.stop import Stop
-from genesis_etl.errors import (
-    BadPage,
-    CaptureError,
-    CollectionRefused,
-    ExportFailed,
-    GenesisEtlError,
-    LakeError,
-)
+from genesis_etl.errors import BadPage, CaptureError, CollectionRefused, ExportFailed, GenesisEtlError, LakeError
 from genesis_etl.guards import is_fresh, refuse_forgetting, refuse_future, time_of_capture
 from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.storage import Patience
-from genesis_etl.listeners import Notice, guards_listeners, unheard
+from genesis_etl.publish.publish import publish_after
 from genesis_etl.reading import Progress, Reading, read_account
+from genesis_etl.reading.listeners import Notice, guards_listeners, unheard
 from genesis_etl.redact import clean_errors, redact
 from genesis_etl.rows import ROW, to_frame, to_rows
 from genesis_etl.settings import Account, Settings, duration_of
@@ -46,6 +40,7 @@ def export(
     allow_empty: bool = False,
     without_snapshots: bool = False,
     if_older_than: timedelta | str | None = None,
+    publishes: bool = True,
     compacts: bool = True,
     progress: Progress | None = None,
     notice: Notice | None = None,
@@ -54,7 +49,8 @@ def export(
 
     Accounts are captured side by side, `settings.workers` at a time, each within its own rate. With `if_older_than`
     (`10m`, or a timedelta) an account whose newest capture is younger is left out: nothing is asked, none returned.
-    With `compacts`, an account of which more than six settled captures are loose is compacted after that.
+    With `compacts`, an account of which more than six settled captures are loose is compacted after that; with
+    `publishes`, its tables are written. What hinders either is told to `notice`.
     Tries every account, then raises ExportFailed with `.landed` and `.failed` if any of them failed.
     `progress` and `notice` are called on the threads that capture, and what they raise costs no capture.
     """
@@ -71,6 +67,7 @@ def export(
                 allow_empty=allow_empty,
                 without_snapshots=without_snapshots,
                 if_older_than=patience,
+                publishes=publishes,
                 compacts=compacts,
                 progress=None if progress is None else lambda name, *pages: progress(name + whose, *pages),
                 notice=notice,
@@ -131,6 +128,7 @@ def export_account(
     allow_empty: bool = False,
     without_snapshots: bool = False,
     if_older_than: timedelta | None = None,
+    publishes: bool = True,
     compacts: bool = True,
     progress: Progress | None = None,
     notice: Notice | None = None,
@@ -138,8 +136,7 @@ def export_account(
 ) -> Capture | None:
     """Read, normalise and land one account; raises whatever made that impossible, and then nothing has changed.
 
-    None where the newest capture is younger than `if_older_than`.
-    Where several are captured side by side, `stop` ends what any of them waits for.
+    None where the newest capture is younger than `if_older_than`. `stop` ends whatever it waits for.
     """
     proven = read(
         settings,
@@ -154,7 +151,8 @@ def export_account(
     if proven is None:
         return None
     rows = normalise(proven, notice=notice)
-    return land(settings, proven, rows, if_older_than=if_older_than, compacts=compacts, notice=notice, stop=stop)
+    then: dict[str, Any] = {"publishes": publishes, "compacts": compacts, "notice": notice, "stop": stop}
+    return land(settings, proven, rows, if_older_than=if_older_than, **then)
 
 
 @clean_errors()
@@ -181,7 +179,7 @@ def read(
     if is_fresh(lake, newest, captured_at, if_older_than):
         return None
     refuse_future(settings, newest, captured_at)
-    # Arrow imports pandas with its first array; while the first answer is awaited, that costs nothing.
+    # The DataFrame needs it; while the first answer is awaited, importing it costs nothing.
     threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()
     began = time.monotonic()
     with Client(account, settings, stop) as client:
@@ -243,6 +241,7 @@ def land(
     rows: pd.DataFrame,
     *,
     if_older_than: timedelta | None = None,
+    publishes: bool = True,
     compacts: bool = True,
     notice: Notice | None = None,
     stop: Stop | None = None,
@@ -250,10 +249,9 @@ def land(
     """Land the rows of what was proven in the lake and return the capture; LakeError, and then nothing has changed.
 
     What is proven waits for a store that cannot answer as long as the capture has time.
-
     None where another run has landed a capture meanwhile that makes the newest younger than `if_older_than`.
     """
-    lake = Lake(settings.lake, _patience(proven.ends_at, stop))
+    lake, tell = Lake(settings.lake, _patience(proven.ends_at, stop)), notice or unheard
     table = pa.Table.from_pandas(rows, schema=ROW, preserve_index=False)
     if if_older_than is not None:
         try:
@@ -282,11 +280,11 @@ def land(
         from genesis_etl.maintenance.compact import compact_when_due
 
         try:
-            compact_when_due(lake, proven.account, proven.captured_at, notice or unheard)
-        except LakeError as error:
-            # The capture has landed; what hinders compaction hinders no further capture.
-            if notice is not None:
-                notice(f"account {proven.account}: not compacted: {error}")
+            compact_when_due(lake, proven.account, proven.captured_at, tell)
+        except LakeError as error:  # the capture has landed; what hinders compaction hinders no further capture
+            tell(f"account {proven.account}: not compacted: {error}")
+    if publishes:
+        publish_after(lake, (proven.account,), tell)
     return capture
 
 

@@ -16,7 +16,7 @@ from genesis_etl.lake.commit import Capture, Facts, capture_rows
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import LakeFile
 from genesis_etl.lake.schema import IMAGES
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from genesis_etl.rows import ROW
 
 Row = dict[str, Any]

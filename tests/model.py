@@ -458,3 +458,39 @@ def image_history(history: History) -> list[Row]:
             found += [{**run, "gone_at": capture.at} for run in before.values()]
         found += [{**run, "gone_at": None} for run in going.values()]
     return found
+
+
+def region_days(history: History) -> list[Row]:
+    """Count, for every day from the first capture to the newest, what the day's last capture holds, or the one before.
+
+    A type and region has a row from the day on which any capture holds it, and a type its total, 0 where none are left.
+    """
+    found: list[Row] = []
+    for name, captures in history.items():
+        seen: set[tuple[str, str | None]] = set()
+        level: dict[tuple[str, str | None], dict[str, Row]] = {}
+        day = captures[0].at.date()
+        while day <= captures[-1].at.date():
+            own = [capture for capture in captures if capture.at.date() == day]
+            for capture in own:
+                level = defaultdict(dict)
+                for row in capture.rows:
+                    level[row["type"], row["region"] or "(none)"][row["image_id"]] = row
+                    level[row["type"], None][row["image_id"]] = row
+                seen |= level.keys()
+            for type, region in seen:
+                there = list(level.get((type, region), {}).values())
+                gib = gib_of(there)
+                found.append(
+                    {
+                        "account": name,
+                        "day": day,
+                        "type": type,
+                        "region": region,
+                        "images": len(there),
+                        "size_gib": None if gib is None else float(gib),
+                        "basis": "observed" if own else "gap",
+                    }
+                )
+            day += DAY
+    return found

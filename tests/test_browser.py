@@ -12,7 +12,7 @@ import pytest
 
 from genesis_etl.dashboard.page import make_page, number
 from genesis_etl.lake.lake import Lake
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from tests.histories import at, land, row
 from tests.pages import NAMES, grown
 

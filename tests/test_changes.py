@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from genesis_etl.lake.lake import Lake
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from tests.histories import Row, at, land, land_all, report, row, rows
 from tests.lives import draw, live
 from tests.model import gib, images_of

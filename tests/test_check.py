@@ -18,7 +18,8 @@ from genesis_etl.checks.check import check
 from genesis_etl.checks.rows import SCHEMA, has_failed
 from genesis_etl.errors import SettingsError
 from genesis_etl.lake.lake import Lake
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
+from genesis_etl.publish.publish import publish
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings, Thresholds
 from tests.commands import Run
@@ -42,6 +43,7 @@ def test_all_is_well(serve: Callable[..., Sandbox]) -> None:
     """A fresh capture, an accepted token and a whole lake are a row each, all ok, after one request."""
     sandbox = serve(collections=listing(250, 5))
     land(Lake("lake"), AT - HOUR, rows("a"))
+    publish(Lake("lake"))
     before = files_of("lake")
     table = check(settings_for(sandbox))
     assert table.schema == SCHEMA
@@ -51,6 +53,7 @@ def test_all_is_well(serve: Callable[..., Sandbox]) -> None:
         ("token", "default", "ok"),
         ("lake", None, "ok"),
         ("verify", "default", "ok"),
+        ("tables", "default", "ok"),
         ("freshness", "default", "ok"),
         ("gaps", "default", "ok"),
     ]
@@ -393,7 +396,7 @@ def test_the_webhook_gets_the_failed_rows(
     assert (method, path, headers["Content-Type"]) == ("POST", "/a-secret-path?key=1", "application/json")
     failed = [each for each in ended.rows if each["status"] == "failed"]
     assert json.loads(body) == {
-        "text": "genesis-etl: 1 of 6 checks failed: lake: no capture yet in data/lake",
+        "text": "genesis-etl: 1 of 7 checks failed: lake: no capture yet in data/lake",
         "checks": failed,
     }
     assert {"X-Auth-Token", "Authorization"}.isdisjoint(headers)
@@ -450,7 +453,7 @@ def test_no_name_makes_a_chat_call_everyone(
     assert run("check").code == 1
     ((*_, body),) = listener.received
     said = json.loads(body)
-    assert said["text"].startswith("genesis-etl: 2 of 8 checks failed: snapshots of default: 1 snapshot; snapshot_age")
+    assert said["text"].startswith("genesis-etl: 2 of 9 checks failed: snapshots of default: 1 snapshot; snapshot_age")
     assert "‹!channel› ＠here" in said["text"]
     assert len(said["text"]) <= 1000
     assert {"<", ">", "@", "\n"}.isdisjoint(said["text"])
@@ -516,6 +519,7 @@ def test_no_token_reaches_the_webhook(
     token = "echo-0123456789abcdef"
     sandbox = serve(token=token, faults=[Fault("status", status=400, body=f'{{"code": "1", "message": "{token}"}}')])
     land(Lake("lake"), AT, rows("a", name=f"x {token} y"))
+    publish(Lake("lake"))
     for name, value in {
         "T": token,
         "GENESISCLOUD_ENDPOINT": sandbox.endpoint,

@@ -835,7 +835,7 @@ def test_every_data_command_prints_every_form(lake: Sandbox, run: Run, arguments
 
 def test_the_data_commands_are_those_of_the_contract() -> None:
     """Whatever prints data has both options, so no command is forgotten above."""
-    later = {"compact", "verify", "check", "forget"}
+    later = {"compact", "verify", "check", "forget", "publish"}
     assert set(DATA) - later == {"export", "images", "report", "sql"}
 
 

@@ -19,7 +19,7 @@ from genesis_etl.errors import LakeError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import new_file, temporary_path
 from genesis_etl.maintenance.compact import Compaction, compact
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from tests.conftest import figure
 from tests.histories import (
     HISTORY,

@@ -15,7 +15,7 @@ from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import LakeFile
 from genesis_etl.maintenance.verify import has_failed, verify
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from tests.conftest import figure
 from tests.histories import Row, at, commit_files, land, land_compacted, rows, rows_files
 

@@ -32,7 +32,7 @@ from genesis_etl.dashboard.page import (
 )
 from genesis_etl.errors import SettingsError
 from genesis_etl.lake.lake import Lake
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from genesis_etl.query.sources import one_line
 from genesis_etl.settings import Settings
 from tests.conftest import full_disk

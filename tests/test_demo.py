@@ -13,8 +13,8 @@ import pytest
 
 from genesis_etl import demo
 from genesis_etl.errors import SettingsError
+from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
-from genesis_etl.query.open_lake import open_lake
 from genesis_etl.sandbox import Sandbox
 from tests.conftest import files_of, settings_for
 

@@ -19,7 +19,7 @@ from genesis_etl import settings
 from genesis_etl.cli.group import cli
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.schema import CAPTURES, IMAGES
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from genesis_etl.query.report import find_report, report_names
 from genesis_etl.sandbox import FAULTS
 from genesis_etl.settings.example import documented, example

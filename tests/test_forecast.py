@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from genesis_etl.errors import ReportError
 from genesis_etl.lake.lake import Lake
+from genesis_etl.opened import OpenLake, open_lake
 from genesis_etl.query import forecast
-from genesis_etl.query.open_lake import OpenLake, open_lake
 from genesis_etl.query.report import describe, find_report
 from tests.histories import at, land, land_all, row, rows
 

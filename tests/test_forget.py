@@ -20,7 +20,7 @@ from genesis_etl.lake.layout import LakeFile, new_file, temporary_path
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.maintenance.forget import forget, forgettable
 from genesis_etl.maintenance.verify import has_failed, verify
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from tests.commands import ETL, Run, refused
 from tests.conftest import figure
 from tests.histories import (

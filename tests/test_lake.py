@@ -29,7 +29,7 @@ from genesis_etl.lake.schema import CAPTURES, IMAGES
 from genesis_etl.lake.storage.local import LocalStorage
 from genesis_etl.maintenance.compact import compact_account
 from genesis_etl.maintenance.verify import has_failed, verify
-from genesis_etl.query.open_lake import open_lake
+from genesis_etl.opened import open_lake
 from tests.conftest import figure
 from tests.histories import at, land, land_all, land_compacted, row, rows, snapshot_of
 from tests.media import Disk, failing, raises

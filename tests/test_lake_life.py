@@ -29,8 +29,8 @@ from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION, NewerSchem
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.maintenance.forget import forget, forgettable
 from genesis_etl.maintenance.verify import has_failed, verify
+from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
-from genesis_etl.query.open_lake import open_lake
 from genesis_etl.sandbox import Sandbox
 from tests.commands import ETL, Run, refused
 from tests.conftest import settings_for

@@ -17,8 +17,8 @@ import pytest
 
 import genesis_etl
 from genesis_etl.lake.lake import Lake
+from genesis_etl.opened import ENGINES, OpenLake
 from genesis_etl.query import report, sources
-from genesis_etl.query.open_lake import ENGINES, OpenLake
 from tests import model
 from tests.conftest import figure
 from tests.lives import REGIONS, draw, live
@@ -33,7 +33,12 @@ MODELS: dict[str, Callable[..., list[Row]]] = {
     "stale-snapshots": model.stale,
     "capture-health": model.health,
 }
-TABLES = {"images": model.images, "image_regions": model.image_regions, "image_history": model.image_history}
+TABLES = {
+    "images": model.images,
+    "image_regions": model.image_regions,
+    "image_history": model.image_history,
+    "region_days": model.region_days,
+}
 SHM = "/dev/shm"
 IN_MEMORY = SHM if Path(SHM).is_dir() else None
 TEST, ALL = 3, 45  # lakes in a part of make test, of make test-all
@@ -212,6 +217,16 @@ SLIPS = {
         "between g.last_day and g.last_day",
     ),
     "a capture that is not the newest": ("views/images.sql", "and c.is_newest", "and c.n = 1"),
+    "a day that shows its first capture": (
+        "views/region_days.sql",
+        "and c.n = r.first_n\n",
+        "and c.n = r.first_n + 1\n",
+    ),
+    "an image counted in each of its regions": (
+        "views/region_days.sql",
+        "where (depth = 0) <> (depth = turn)",
+        "where turn <> 0",
+    ),
     "runs cut short": ("views/image_regions.sql", "and r.last_seen", "and r.first_seen"),
 }
 

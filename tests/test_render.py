@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from genesis_etl.cli.group import cli
 from genesis_etl.cli.output import FORMS
 from genesis_etl.errors import ReportError
+from genesis_etl.opened import ENGINES
 from genesis_etl.query.binding import PERIODS
-from genesis_etl.query.open_lake import ENGINES
 from genesis_etl.render import FORMATS, escaped, render
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")

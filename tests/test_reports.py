@@ -23,8 +23,8 @@ from genesis_etl import cli
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.storage.local import LocalStorage
+from genesis_etl.opened import OpenLake, open_lake
 from genesis_etl.query import sources
-from genesis_etl.query.open_lake import OpenLake, open_lake
 from genesis_etl.query.report import describe, find_report, report_names
 from genesis_etl.render import render, sparkline, wrapped
 from tests.histories import at, land, land_all, land_compacted, report, row, rows

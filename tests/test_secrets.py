@@ -35,8 +35,8 @@ from genesis_etl.errors import (
     SettingsError,
 )
 from genesis_etl.live import live_rows
+from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
-from genesis_etl.query.open_lake import open_lake
 from genesis_etl.redact import keep_secret, redact
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from genesis_etl import cli, redact
 from genesis_etl.errors import SettingsError
+from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
-from genesis_etl.query.open_lake import open_lake
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import DEFAULT_ENDPOINT, SETTINGS, Account, Secret, Settings, s3_endpoint
 from genesis_etl.settings.example import example

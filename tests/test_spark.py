@@ -12,7 +12,7 @@ from genesis_etl import open_lake
 from genesis_etl.errors import ReportError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.maintenance.compact import compact
-from genesis_etl.query.open_lake import OpenLake
+from genesis_etl.opened import OpenLake
 from genesis_etl.query.report import find_report, report_names
 from tests.histories import at, land, land_all, row, rows
 

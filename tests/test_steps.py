@@ -43,14 +43,15 @@ def test_an_account_without_images_has_the_same_columns_and_types(serve: Callabl
 
 
 def test_nothing_is_written_before_land(serve: Callable[..., Sandbox]) -> None:
-    """Reading and normalising leave no file; landing leaves rows and commit."""
+    """Reading and normalising leave no file; landing leaves rows, commit and the four tables."""
     settings = settings_for(serve(collections=listing(3, 2)))
     proven = read(settings, settings.accounts[0])
     assert proven is not None
     frame = normalise(proven)
     assert files_of(".") == {}
     land(settings, proven, frame)
-    assert len(files_of("lake")) == 2
+    assert len(files_of("lake/store")) == 2
+    assert len(files_of("lake/tables")) == 4
 
 
 def test_an_item_that_makes_no_row_is_told_without_the_token(serve: Callable[..., Sandbox]) -> None:

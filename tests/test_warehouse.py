@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
-from genesis_etl.query.open_lake import OpenLake, open_lake
+from genesis_etl.opened import OpenLake, open_lake
 from genesis_etl.query.sources import read_sql
 from genesis_etl.query.views import VIEWS
 from genesis_etl.rows import ROW

@@ -27,6 +27,7 @@ from genesis_etl.errors import GenesisEtlError, LakeError, SettingsError
 from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.lake import Lake, no_capture
 from genesis_etl.maintenance.verify import FAILURES, verify
+from genesis_etl.publish.against import held, strangers
 from genesis_etl.redact import clean_errors
 from genesis_etl.settings import Account, Settings
 from genesis_etl.text import counted
@@ -108,7 +109,7 @@ def _lake(settings: Settings, now: datetime) -> Iterator[Row]:
             raise no_capture(settings.lake)
     except (LakeError, SettingsError) as error:
         yield row_of_error("lake", None, "readable, with captures", error)
-        for name in ("verify", "freshness", "gaps"):
+        for name in ("verify", "tables", "freshness", "gaps"):
             yield Row(name, None, "skipped", "no lake to look at", "a lake", "see the row lake")
         return
     times = _times(contents)
@@ -121,6 +122,7 @@ def _lake(settings: Settings, now: datetime) -> Iterator[Row]:
         "readable, with captures",
     )
     yield from _verified(settings.lake)
+    yield from _tables(settings.lake, contents, [*times])
     watched = [account.name for account in settings.accounts]
     watched += [name for name in times if name not in watched]
     retired = [name for name in watched if name in settings.retired]
@@ -161,6 +163,28 @@ def _verified(url: str) -> Iterator[Row]:
         else:
             whole = next((each["detail"] for each in mine if each["status"] == "ok"), "nothing damaged")
             yield Row("verify", account, "ok", whole, wanted)
+
+
+def _tables(url: str, contents: Contents, accounts: list[str]) -> Iterator[Row]:
+    """Tell whose tables hold other captures than the store, and what lies among them that others would count."""
+    wanted = "tables of all captures"
+    lake = Lake(url)
+    try:
+        found = [each for each in (*held(lake, contents), *strangers(lake)) if each.status != "stray"]
+    except LakeError as error:
+        yield row_of_error("tables", None, wanted, error)
+        return
+    for each in found:
+        if each.account is None:
+            yield Row("tables", None, "failed", each.detail, "no Parquet of others", "move it away", each.file)
+    for account in accounts:
+        mine = [each for each in found if each.account == account]
+        if mine:
+            seen, _, advice = mine[0].detail.partition("; ")
+            seen = f"{mine[0].status}: {seen}"
+            yield Row("tables", account, "failed", seen, wanted, advice, mine[0].file)
+        else:
+            yield Row("tables", account, "ok", "they hold the captures of the store", wanted)
 
 
 def _freshness(settings: Settings, name: str, times: list[datetime], now: datetime) -> Row:

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from genesis_etl.dashboard import limits
 from genesis_etl.dashboard.listings import Listing, Row, ages, list_changes, list_snapshots, regions_of_changes, sums
 from genesis_etl.errors import ReportError
+from genesis_etl.opened import OpenLake
 from genesis_etl.query.forecast import append_forecast
-from genesis_etl.query.open_lake import OpenLake
 from genesis_etl.query.sources import one_line
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genesis_etl.dashboard import limits
-from genesis_etl.query.open_lake import OpenLake
+from genesis_etl.opened import OpenLake
 from genesis_etl.query.sources import one_line
 
 Row = dict[str, Any]

@@ -22,8 +22,8 @@ from markupsafe import Markup
 from genesis_etl.dashboard import charts, limits
 from genesis_etl.dashboard.figures import Figures, Scope, View, collect
 from genesis_etl.dashboard.listings import Row
+from genesis_etl.opened import OpenLake, open_lake
 from genesis_etl.outfile import replace_file
-from genesis_etl.query.open_lake import OpenLake, open_lake
 from genesis_etl.query.sources import one_line
 from genesis_etl.settings import Settings
 from genesis_etl.text import shown
@@ -41,10 +41,10 @@ def make_page(lake: OpenLake, *, currency: str | None = None, made_at: datetime 
     """
     made_at = datetime.now(UTC) if made_at is None else made_at
     for _ in range(3):
-        contents = lake.captures()
+        contents = lake.contents()
         contents.refuse_damage()
         collected = collect(lake) if len(contents.captures) else None
-        if lake.captures().commit_files == contents.commit_files:
+        if lake.contents().commit_files == contents.commit_files:
             break
     style, script = (_TEMPLATES.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return (

@@ -6,6 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from genesis_etl.lake.layout import Table
 from genesis_etl.rows import INSTANT, ROW, described
 
 # A new version may add nullable columns, anywhere; columns of older ones stay. Readers null what a file lacks.
@@ -42,6 +43,35 @@ CAPTURES: Final = pa.schema(
     ],
     metadata={"genesis_etl.schema_version": str(SCHEMA_VERSION)},
 )
+
+_ACCOUNT: Final = described("account", pa.string(), "short name of the account")
+# The tables of the public part, as anyone reads them.
+TABLE_SCHEMAS: Final[dict[Table, pa.Schema]] = {
+    "images": pa.schema([*(CAPTURES.field(name) for name in ("account", "capture_id", "captured_at")), *ROW]),
+    "image_history": pa.schema(
+        [
+            _ACCOUNT,
+            described("first_seen", INSTANT, "first capture with the row as it stands"),
+            described("last_seen", INSTANT, "last capture of that unbroken run"),
+            described("gone_at", INSTANT, "first capture after it; null if there is none yet", nullable=True),
+            *ROW,
+        ]
+    ),
+    "captures": pa.schema([field for field in CAPTURES if field.name != "listed_snapshots"]),
+    "region_days": pa.schema(
+        [
+            _ACCOUNT,
+            described("day", pa.date32(), "UTC day; shows what its last capture holds"),
+            described("type", pa.string(), "type of the images"),
+            described(
+                "region", pa.string(), "region id, (none) for images without one; null for the total", nullable=True
+            ),
+            described("images", pa.int64(), "images of that type there; in the total each counts once"),
+            described("size_gib", pa.float64(), "GiB of those whose size is known; null if none is", nullable=True),
+            described("basis", pa.string(), "observed, or gap: a day without a capture, at the level before"),
+        ]
+    ),
+}
 
 
 class NewerSchema(ValueError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -24,6 +24,7 @@ from genesis_etl.lake.contents import Contents, Damage
 from genesis_etl.lake.lake import Lake, no_capture
 from genesis_etl.lake.layout import LakeFile, is_old, new_name, temporary_path
 from genesis_etl.lake.schema import CAPTURES
+from genesis_etl.lake.tables import remove_tables
 from genesis_etl.maintenance import runs
 from genesis_etl.text import shown
 
@@ -86,6 +87,7 @@ def forget(lake: Lake, account: str, before: datetime | None = None, *, now: dat
             break
         plan.execute(now or datetime.now(UTC))
     if before is None:
+        remove_tables(lake.storage, account)
         # Until here, they told whoever looked that what was still there was not all that is left.
         for file in lake.list("captures", account).files:
             if file.kind == "forget":
@@ -248,7 +250,8 @@ class _Plan:
             return kept
         stamp = pa.scalar(self._before, CAPTURES.field("captured_at").type)
         later = contents.captures.filter(pc.greater_equal(contents.captures["captured_at"], stamp))
-        for file in _rows_files(self._doomed):
+        files = {commit.rows_file for commit in self._doomed if commit.rows_file is not None}
+        for file in sorted(files, key=lambda file: file.path):
             mine = later.filter(pc.equal(later["file"], file.path))
             if len(mine):
                 kept[file] = mine.select(CAPTURES.names).sort_by(
@@ -287,11 +290,6 @@ class _Plan:
                     where=damage.path,
                     advice="restore it, or give a later --before",
                 )
-
-
-def _rows_files(commits: Iterable[Commit]) -> list[LakeFile]:
-    files = {commit.rows_file for commit in commits if commit.rows_file is not None}
-    return sorted(files, key=lambda file: file.path)
 
 
 def _times(captures: pa.Table) -> Sequence[datetime]:

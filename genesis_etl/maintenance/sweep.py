@@ -10,6 +10,7 @@ from genesis_etl.lake.commit import Commit
 from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import LakeFile, is_old, temporary_path
+from genesis_etl.lake.tables import captures_of, published
 
 Notice = Callable[[str], None]
 
@@ -40,9 +41,11 @@ def left_over(lake: Lake, account: str, commits: Sequence[Commit], contents: Con
     lost = {damage.path for damage in contents.damage if damage.is_lost}
     is_counted = any(commit.file.path in lost for commit in commits)
     orphans, kept = [], []
-    for file in rows.files:
-        if file in named:
-            continue
+    unnamed = [file for file in rows.files if file not in named]
+    if unnamed:
+        listed = captures_of(published(lake.storage, account).get("captures"))
+        known |= set(listed["capture_id"].to_pylist())
+    for file in unnamed:
         is_covered = forgotten is not None and file.time < forgotten
         if file.is_compacted:
             was_known = file.path in lost or lake.held(file) is None

@@ -16,7 +16,7 @@ from genesis_etl.times import CALENDAR
 
 # Each in the order in which they are built. Those of captures tell which files those of rows read.
 _OF_CAPTURES: Final = ("lake_captures", "lake_files", "captures")
-_OF_ROWS: Final = ("lake_rows", "lake_runs", "images", "image_regions", "image_history")
+_OF_ROWS: Final = ("lake_rows", "lake_runs", "images", "image_regions", "image_history", "region_days")
 VIEWS: Final = (*_OF_CAPTURES, *_OF_ROWS)
 _EPOCH: Final = date(1970, 1, 1)
 

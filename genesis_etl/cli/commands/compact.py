@@ -29,10 +29,14 @@ def command(config: str | None, output: Output, grace: str, is_dry: bool, lake: 
     """
     from genesis_etl.lake.lake import Lake
     from genesis_etl.maintenance.compact import compact, compactions
+    from genesis_etl.publish.publish import publish_after
 
     try:
         patience = parse_duration(grace)
     except ValueError as error:
         raise SettingsError(str(error), where="--grace") from None
     opened = Lake(Settings.load(config, lake=lake).lake)
-    output.print_rows(compactions(compact(opened, grace=patience, is_dry=is_dry, notice=output.say)))
+    done = compact(opened, grace=patience, is_dry=is_dry, notice=output.say)
+    if not is_dry:
+        publish_after(opened, sorted({each.account for each in done if each.captures}), output.say)
+    output.print_rows(compactions(done))

@@ -25,7 +25,7 @@ def command(output: Output, days: int, lake: str, **_: Any) -> None:
     \b
     Example:  genesis-etl demo --days 120
     """
-    from genesis_etl.query.open_lake import open_lake
+    from genesis_etl.opened import open_lake
     from genesis_etl.query.report import find_report
 
     is_shown = sys.stderr.isatty() and not output.is_quiet

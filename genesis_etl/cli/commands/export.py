@@ -50,6 +50,7 @@ def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping
 @click.option("--allow-empty", is_flag=True, help="Believe an API that suddenly lists nothing.")
 @click.option("--without-snapshots", is_flag=True, help="Do not read /snapshots.")
 @click.option("--if-older-than", metavar="D", help="Leave out accounts whose newest capture is younger, such as 10m.")
+@click.option("--no-publish", is_flag=True, help="Do not write the tables; `publish` does it later.")
 @click.option("--no-compact", is_flag=True, help="Do not compact, however many captures are loose.")
 @lake_option
 @row_options
@@ -61,10 +62,11 @@ def command(
     allow_empty: bool,
     without_snapshots: bool,
     if_older_than: str | None,
+    no_publish: bool,
     no_compact: bool,
     lake: str | None,
 ) -> None:
-    """Capture every configured account now and land it in the lake.
+    """Capture every configured account now and land it in the lake, then in its tables.
 
     All accounts are tried; each has its row, and a failed one its error in it. One that --if-older-than leaves out
     is `fresh`: nothing was asked for it.
@@ -87,6 +89,7 @@ def command(
                 allow_empty=allow_empty,
                 without_snapshots=without_snapshots,
                 if_older_than=patience,
+                publishes=not no_publish,
                 compacts=not no_compact,
                 progress=progress,
                 notice=output.say,

@@ -27,14 +27,15 @@ def command(
 ) -> None:
     """Remove an account's captures from the lake, for ever.
 
-    All of them, or those before a time. Asks first; where nobody can be asked, give --yes. Prints what went, a row
-    per year. Stopped at any moment it leaves a whole lake, and another run ends the work.
+    All of them and its tables, or those before a time. Asks first; where nobody can be asked, give --yes. Prints
+    what went, a row per year. Stopped at any moment it leaves a whole lake, and another run ends the work.
 
     \b
     Example:  genesis-etl forget --account old --before 2025-01-01
     """
     from genesis_etl.lake.lake import Lake
     from genesis_etl.maintenance.forget import forget, forgettable, forgotten
+    from genesis_etl.publish.publish import publish_after
 
     try:
         end = None if before is None else parse_time(before)
@@ -55,4 +56,7 @@ def command(
         what = f"Remove {captures} of {account} from {opened.url}, for ever?"
         if not click.confirm(shown(what, 300), err=True):
             raise SettingsError("nothing was removed, as you answered")
-    output.print_rows(forgotten(forget(opened, account, end)))
+    done = forget(opened, account, end)
+    if end is not None:
+        publish_after(opened, [account], output.say)
+    output.print_rows(forgotten(done))

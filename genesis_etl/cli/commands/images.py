@@ -28,7 +28,7 @@ def command(
     """
     import pyarrow as pa
 
-    from genesis_etl.live import live_rows
+    from genesis_etl.live import live_rows, named
 
     settings = Settings.load(config)
     tables: list[pa.Table] = []
@@ -42,8 +42,7 @@ def command(
             continue
         for note in rows.notes:
             output.say(f"account {account.name}: {note}")
-        names = pa.array([account.name] * len(rows.table), pa.string())
-        tables.append(rows.table.add_column(0, "account", names))
+        tables.append(named(account.name, rows.table))
     if tables:
         output.print_rows(pa.concat_tables(tables))
     if failed:

@@ -51,8 +51,8 @@ def command(
     """
     import pyarrow as pa
 
+    from genesis_etl.opened import open_lake
     from genesis_etl.query import forecast as future
-    from genesis_etl.query.open_lake import open_lake
     from genesis_etl.query.report import describe, find_report, report_names
 
     if is_list:

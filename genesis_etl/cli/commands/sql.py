@@ -22,7 +22,7 @@ def command(config: str | None, output: Output, statement: str, lake: str | None
     \b
     Example:  genesis-etl sql "select region, count(*) as images from images group by all order by all"
     """
-    from genesis_etl.query.open_lake import open_lake
+    from genesis_etl.opened import open_lake
 
     settings = Settings.load(config, lake=lake)
     output.print_rows(open_lake(settings.lake).sql_rows(statement))

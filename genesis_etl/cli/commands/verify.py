@@ -1,4 +1,4 @@
-"""`genesis-etl verify`: every file of the lake against its hash and commit."""
+"""`genesis-etl verify`: every file of the lake against its hash and commit, and the tables."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from genesis_etl.settings import Settings
 @row_options
 @common_options
 def command(config: str | None, output: Output, lake: str | None) -> None:
-    """Hold every file of the lake against its hash and commit.
+    """Hold the files of the lake against their hashes, and its tables against them.
 
-    A row per account whose files are whole, and one per file that is damaged, missing, orphaned or a stranger.
-    Ends with 1 if anything is damaged, missing, or of a newer genesis-etl.
+    A row per account whose files are whole, one for its tables, and one per file that is damaged, missing, behind,
+    orphaned or a stranger. Ends with 1 unless all that it found are orphans and strays.
 
     \b
     Example:  genesis-etl verify --lake data/lake
     """
-    from genesis_etl.maintenance.verify import has_failed, verify
+    from genesis_etl.publish.against import has_failed, verify_lake
 
-    rows = verify(Settings.load(config, lake=lake).lake)
+    rows = verify_lake(Settings.load(config, lake=lake).lake)
     output.print_findings(rows)
     if has_failed(rows):
         raise click.exceptions.Exit(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from genesis_etl.errors import LakeError
-from genesis_etl.lake.layout import temporary_path
+from genesis_etl.lake.layout import temporary_path, temporary_table_path
 from genesis_etl.lake.storage.medium import Entry
 from genesis_etl.outfile import CANNOT_SYNC, sync
 from genesis_etl.text import shown
@@ -92,6 +92,22 @@ class LocalStorage:
                     # Not known to be on disk is not written.
                     final.unlink()
                     raise
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                self._prune(final.parent)
+                raise
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Put a file in place of the one that has its name: whole and on disk before it gets it."""
+        final, temporary = self._root / path, self._root / temporary_table_path(path)
+        with _lake_errors("write", final):
+            try:
+                with self._created(temporary) as file:
+                    file.write(data)
+                    file.flush()
+                    sync(file.fileno())
+                os.replace(temporary, final)
             except BaseException:
                 with contextlib.suppress(OSError):
                     temporary.unlink(missing_ok=True)

@@ -65,6 +65,9 @@ class Storage(Protocol):
         `keeps_failed_writes`.
         """
 
+    def replace(self, path: str, data: bytes) -> None:
+        """Put a file in place of the one that has its name, if any: whoever opens it gets the whole old or new one."""
+
     def delete(self, path: str) -> None:
         """Remove a file, and the folders that it leaves empty; nothing happens where it is gone already."""
 

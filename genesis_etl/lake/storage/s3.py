@@ -122,6 +122,10 @@ class S3Storage:
 
         self._asked("write", path, put_aside)
 
+    def replace(self, path: str, data: bytes) -> None:
+        """Upload an object in place of the one that has its name."""
+        self.write(path, data)
+
     def delete(self, path: str) -> None:
         """Remove an object; nothing happens where it is gone already."""
         folder, _, name = f"{self._root}/{path}".rpartition("/")

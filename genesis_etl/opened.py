@@ -114,9 +114,40 @@ class OpenLake:
 
         return self._patiently(run)
 
-    def captures(self) -> Contents:
+    def contents(self) -> Contents:
         """Return what the lake holds now, as the lake tells it."""
         return self._fresh()[0]
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """What every account has now: one row per image × region of its newest capture."""
+        return self.sql("select * from images order by account, image_id, region")
+
+    @property
+    def image_history(self) -> pd.DataFrame:
+        """One row per unbroken run of an identical image × region row."""
+        return self.sql("select * from image_history order by account, first_seen, image_id, region, last_seen")
+
+    @property
+    def captures(self) -> pd.DataFrame:
+        """One row per capture."""
+        return self.sql("select * from captures order by account, captured_at, capture_id")
+
+    @property
+    def region_days(self) -> pd.DataFrame:
+        """How many images there were where: one row per account × UTC day × type × region, region null in totals."""
+        return self.sql("select * from region_days order by account, day, type, region nulls first")
+
+    def publish(
+        self, account: str | None = None, *, duckdb: str | os.PathLike[str] | None = None, delta: str | None = None
+    ) -> pd.DataFrame:
+        """Write the tables of the lake anew where they lag behind, and into a DuckDB file, or as Delta tables.
+
+        Return a row per account and table. Raises as the command `publish` ends.
+        """
+        from genesis_etl.publish.publish import publications, publish_everywhere
+
+        return publications(publish_everywhere(self._lake, account, duckdb, delta)).to_pandas()
 
     def why_empty(self, **asked: str | None) -> str:
         """Tell why the last report had no rows: the `type` or `region` asked for is unknown, or its range is empty."""
