@@ -83,6 +83,14 @@ def test_a_write_makes_one_file_and_nothing_else(storage: Storage, names: Callab
     assert {name for name in names() if "." in name or name.endswith("/")} == {FILE}
 
 
+def test_a_replacement_takes_the_place_and_leaves_nothing_else(storage: Storage, names: Callable[[], set[str]]) -> None:
+    """`replace` puts a file where none was and where one was; nothing but the new one lies there."""
+    for data in (b"old", b"", b"new" * 100_000):
+        storage.replace("tables/images/a.parquet", data)
+        assert storage.read("tables/images/a.parquet") == data
+        assert {name for name in names() if "." in name} == {"tables/images/a.parquet"}
+
+
 def test_what_is_gone_is_not_found(storage: Storage) -> None:
     """read tells a missing file, and one that was deleted, from one that cannot be read."""
     storage.write(FILE, b"data")

@@ -22,6 +22,7 @@ from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES
 from genesis_etl.lake.schema import TABLE_SCHEMAS
+from genesis_etl.lake.tables import captures_of, published
 from genesis_etl.maintenance.compact import compact, compact_account
 from genesis_etl.maintenance.forget import forget
 from genesis_etl.publish import publish as publishing
@@ -34,6 +35,7 @@ from tests.conftest import figure, files_of
 from tests.histories import at, land, land_all, row
 from tests.model import DAY, History, Row, Taken
 
+ON_A_STORE = [pytest.mark.slow, pytest.mark.xdist_group("s3")]
 HOUR = timedelta(hours=1)
 START = at("2026-11-20 08:00")
 ROWS = [row("a", "R1", type="snapshot", size_gib=80.0), row("a", "R2", type="snapshot", size_gib=80.0), row("b", "R1")]
@@ -138,8 +140,8 @@ def test_taken_on_capture_by_capture_they_are_those_of_the_model(seed: int, tmp_
 
 @pytest.mark.slow
 def test_taken_on_or_made_anew_they_are_the_same_to_the_byte(tmp_path: Path) -> None:
-    """Over a hundred lives, files that were taken on capture by capture are those that the whole store gives."""
-    for seed in range(100):
+    """Over forty lives, files that were taken on capture by capture are those that the whole store gives."""
+    for seed in range(40):
         random = Random(seed)
         url = tmp_path / str(seed)
         lake = Lake(str(url))
@@ -277,11 +279,15 @@ def test_a_killed_publisher_leaves_old_or_new_files_and_the_next_one_mends_it(mo
 # --- several at once
 
 
-def test_publishers_and_exporters_at_once_end_with_all_captures() -> None:
+@pytest.mark.parametrize(
+    "place", ["lake", pytest.param("store", marks=[pytest.mark.slow, pytest.mark.xdist_group("s3")])]
+)
+def test_publishers_and_exporters_at_once_end_with_all_captures(place: str, request: pytest.FixtureRequest) -> None:
     """Whoever ends last has seen what all landed: four writers of two accounts, then every table is whole."""
+    url = str(request.getfixturevalue("url")) if place == "store" else place
 
     def work(number: int) -> None:
-        lake = Lake("lake")
+        lake = Lake(url)
         for n in range(6):
             land(lake, START + (number * 10 + n) * HOUR, ROWS[: n % 3 + 1], f"a{number % 2}")
             publish_account(lake, f"a{number % 2}")
@@ -291,8 +297,9 @@ def test_publishers_and_exporters_at_once_end_with_all_captures() -> None:
         each.start()
     for each in threads:
         each.join()
-    assert statuses("lake") == [("tables", "ok"), ("tables", "ok")]
-    assert len(table("lake", "captures")) == 24
+    assert statuses(url) == [("tables", "ok"), ("tables", "ok")]
+    lake = Lake(url)
+    assert sum(len(captures_of(published(lake.storage, name)["captures"])) for name in ("a0", "a1")) == 24
 
 
 def test_a_slow_publisher_does_not_leave_old_tables_over_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,6 +364,34 @@ def test_a_store_that_is_gone_whole_is_told_by_its_tables() -> None:
     publish_account(lake, "default")
     shutil.rmtree("lake/store")
     assert statuses("lake") == [("tables/captures/default.parquet", "missing")]
+
+
+def test_an_account_that_only_its_tables_know_can_be_forgotten(run: Run) -> None:
+    """After its store is gone, `forget` removes what still names the account."""
+    land(Lake("lake"), START, ROWS, "here")
+    land(Lake("lake"), START, ROWS, "gone")
+    publish(Lake("lake"))
+    for folder in ("rows", "captures"):
+        shutil.rmtree(f"lake/store/{folder}/gone")
+    assert run("verify", "--lake", "lake").code == 1
+    assert run("forget", "--lake", "lake", "--account", "gone", "--yes").code == 0
+    assert run("verify", "--lake", "lake").code == 0
+    assert {path for path in files_of("lake") if "gone" in path} == set()
+
+
+def test_a_table_of_a_later_version_is_left_alone(run: Run) -> None:
+    """It is told by `verify`, and no publisher of this version replaces it."""
+    lake = Lake("lake")
+    land(lake, START, ROWS)
+    publish(lake)
+    path = Path("lake/tables/images/default.parquet")
+    rows = pq.read_table(path)
+    later = rows.replace_schema_metadata({**rows.schema.metadata, b"genesis_etl.schema_version": b"99"})
+    pq.write_table(later, path)
+    before = path.read_bytes()
+    ended = run("publish", "--lake", "lake")
+    assert (ended.code, "later version" in ended.err, path.read_bytes()) == (6, True, before)
+    assert ("tables/images/default.parquet", "newer") in statuses("lake")
 
 
 def test_a_rows_file_that_the_tables_know_is_not_swept() -> None:

@@ -61,6 +61,20 @@ def state_of(data: bytes) -> State | None:
         return None
 
 
+def is_newer(data: bytes) -> bool:
+    """Tell whether a later version of genesis-etl wrote a table."""
+    try:
+        metadata = pq.read_schema(pa.BufferReader(data)).metadata or {}
+        return int(metadata[_VERSION]) > SCHEMA_VERSION
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        return False
+
+
+def table_accounts(storage: Storage) -> set[str]:
+    """Return the accounts that have a table."""
+    return {file.account for file in list_tables(storage).files}
+
+
 def table_rows(name: Table, data: bytes) -> pa.Table:
     """Return the rows of a table's bytes; ValueError where they are no such table."""
     try:

@@ -24,7 +24,7 @@ from genesis_etl.lake.contents import Contents, Damage
 from genesis_etl.lake.lake import Lake, no_capture
 from genesis_etl.lake.layout import LakeFile, is_old, new_name, temporary_path
 from genesis_etl.lake.schema import CAPTURES
-from genesis_etl.lake.tables import remove_tables
+from genesis_etl.lake.tables import remove_tables, table_accounts
 from genesis_etl.maintenance import runs
 from genesis_etl.text import shown
 
@@ -64,7 +64,7 @@ def forgettable(lake: Lake, account: str, before: datetime | None = None) -> lis
     LakeError for a lake that holds nothing or whose damage is in the way, SettingsError for an unknown account.
     """
     # Of an account whose commits are gone, a file may be left by a run that was killed.
-    accounts = lake.accounts()
+    accounts = sorted({*lake.accounts(), *table_accounts(lake.storage)})
     if not accounts:
         lake.refuse_earlier_layout()
         raise no_capture(lake.url)

@@ -16,7 +16,7 @@ from genesis_etl.errors import LakeError
 from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES, Table, TableFile, is_old, table_folder
-from genesis_etl.lake.tables import State, list_tables, published, state_of, table_rows
+from genesis_etl.lake.tables import State, is_newer, list_tables, published, state_of, table_rows
 from genesis_etl.maintenance.verify import FAILURES as OF_STORE
 from genesis_etl.maintenance.verify import SCHEMA, Finding, verify
 from genesis_etl.publish.made import from_contents
@@ -70,8 +70,13 @@ def held(lake: Lake, contents: Contents) -> Iterator[Finding]:
         if gone := lost(lake, account, contents, there):
             detail = f"it lists {counted(len(gone), 'capture')} up to {format_time(gone[-1])} that the store"
             yield Finding(path, account, "missing", f"{detail} has lost; restore the store from a copy")
-        elif account in states and account not in damaged:
+        elif account in damaged:
+            continue  # its captures cannot be told
+        elif account in states:
             yield from _behind(account, states[account], there)
+        else:
+            detail = f"the store holds no capture of it; `genesis-etl forget --account {account}` removes its tables"
+            yield Finding(path, account, "behind", detail)
 
 
 def strangers(lake: Lake) -> Iterator[Finding]:
@@ -100,7 +105,9 @@ def _behind(account: str, wanted: State, there: Mapping[Table, bytes]) -> Iterat
             yield Finding(path, account, "behind", f"it is not there; {_MEND}")
             continue
         state = state_of(there[name])
-        if state is None:
+        if is_newer(there[name]):
+            yield Finding(path, account, "newer", "a later version of genesis-etl wrote it; upgrade it")
+        elif state is None:
             yield Finding(path, account, "damaged", f"it cannot be read as a table of this version; {_MEND}")
         elif state != wanted:
             here, all = counted(state.captures, "capture"), f"{wanted.captures:,}"

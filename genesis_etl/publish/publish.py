@@ -27,6 +27,7 @@ from genesis_etl.lake.tables import (
     State,
     captures_of,
     hashes_of,
+    is_newer,
     list_tables,
     published,
     remove_tables,
@@ -158,6 +159,7 @@ def publish_account(lake: Lake, account: str, *, is_anew: bool = False) -> list[
             return []
         contents.refuse_damage(account)
         there = published(lake.storage, account)
+        _refuse_newer(account, there)
         _refuse_lost(lake, account, contents, there)
         tables = None if is_anew else _taken_on(account, contents, there)
         done = _write(lake, account, tables or from_contents(contents)[account], there)
@@ -190,6 +192,13 @@ def sweep(lake: Lake, notice: Notice) -> None:
                 lake.storage.delete(entry.path)
             except LakeError as error:
                 notice(f"could not be removed: {error}")
+
+
+def _refuse_newer(account: str, there: Mapping[Table, bytes]) -> None:
+    for name, data in there.items():
+        if is_newer(data):
+            where = TableFile(name, account).path
+            raise LakeError("a later version of genesis-etl wrote this table", where=where, advice="upgrade it")
 
 
 def _refuse_lost(lake: Lake, account: str, contents: Contents, there: dict[Table, bytes]) -> None:
