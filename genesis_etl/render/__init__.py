@@ -1,4 +1,4 @@
-"""Rows as people and programs want them: a table, CSV, JSON, Markdown or Parquet."""
+"""Rows as people and programs want them: a table, CSV, JSON, Markdown, Parquet or a spreadsheet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from genesis_etl.render.parquet import to_parquet
 from genesis_etl.render.table import LONGEST, escaped, sparkline, to_table, wrapped
 from genesis_etl.render.texts import to_csv, to_json, to_markdown
+from genesis_etl.render.xlsx import to_xlsx
 
 __all__ = ["FORMATS", "escaped", "render", "sparkline", "wrapped"]
 
@@ -19,6 +20,7 @@ FORMATS: Final[dict[str, Callable[[pa.Table, int | None, int], bytes]]] = {
     "json": to_json,
     "markdown": to_markdown,
     "parquet": to_parquet,
+    "xlsx": to_xlsx,
 }
 
 
