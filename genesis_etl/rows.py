@@ -64,12 +64,6 @@ ROW: Final = pa.schema(
     ]
 )
 
-_IMAGE_FIELDS: Final = frozenset(
-    ("id", "name", "type", "regions", "created_at", "updated_at", "os_type", "family", "slug", "versions")
-)
-_SNAPSHOT_FIELDS: Final = frozenset(
-    ("id", "name", "region", "created_at", "updated_at", "os_type", "size", "status", "resource_id")
-) | {"source_instance_id", "source_snapshot_id"}
 _TYPES: Final = frozenset(("base-os", "preconfigured", "cloud-image", "snapshot"))
 _STATUSES: Final = frozenset(("creating", "created", "pending_delete", "deleting", "active", "error"))
 _USUAL_LENGTHS: Final = {len("2020-03-16T16:01:12Z"), len("2020-03-16T16:01:12.954Z")}
@@ -108,7 +102,7 @@ def to_rows(images: Items, snapshots: Items | None = None) -> Rows:
         "status": both.text("status", only="snapshots"),
         "source_instance_id": both.source_instances(),
         "source_snapshot_id": both.text("source_snapshot_id", only="snapshots"),
-        "extra": both.extra(),
+        "extra": both.extra(),  # last: what nothing above has read
     }
     both.note_unknown("type", types, _TYPES)
     both.note_unknown("status", columns["status"], _STATUSES)
@@ -141,6 +135,7 @@ class _Merge:
         self._snapshots = [snapshots.get(id, _NOTHING) for id in self.ids]
         self._sides = {"images": self._images, "snapshots": self._snapshots}
         self._is_empty = {"images": not images, "snapshots": not snapshots}
+        self._known = {"images": {"id"}, "snapshots": {"id"}}  # fields read so far; the rest is extra
 
     def text(self, field: str, *, is_required: bool = False, only: str | None = None) -> list[Any]:
         return self._merged(field, (str,), is_required=is_required, only=only)
@@ -208,11 +203,8 @@ class _Merge:
         return [new if new is not None else old for new, old in zip(newer, older, strict=True)]
 
     def extra(self) -> list[str | None]:
-        """Return every unknown field; those of /snapshots under `snapshots`."""
-        unknown = {
-            side: set(chain.from_iterable(items)) - fields
-            for (side, items), fields in zip(self._sides.items(), (_IMAGE_FIELDS, _SNAPSHOT_FIELDS), strict=True)
-        }
+        """Return every field that nothing has read before; those of /snapshots under `snapshots`."""
+        unknown = {side: set(chain.from_iterable(items)) - self._known[side] for side, items in self._sides.items()}
         for side, fields in unknown.items():
             if fields:
                 self.notes.append(f"/{side} has fields not known yet, kept in extra: {_list(fields)}")
@@ -240,6 +232,7 @@ class _Merge:
 
     def _values(self, side: str, field: str, kinds: tuple[type, ...], *, is_required: bool = False) -> list[Any]:
         """Return a field of every image on one side, None where the image is not on it; BadPage for a wrong kind."""
+        self._known[side].add(field)
         if self._is_empty[side]:
             return [None] * len(self.ids)
         items = self._sides[side]

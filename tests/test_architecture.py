@@ -27,6 +27,7 @@ ONLY = {
     "sqlglot": {"query"},
     "jinja2": {"dashboard"},
     "vl_convert": {"dashboard"},
+    "xlsxwriter": {"render"},
     "click": {"cli"},
     "prefect": set[str](),
 }

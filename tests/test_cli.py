@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import openpyxl
 import pandas as pd
 import pytest
 
 from genesis_etl.cli.group import cli
+from genesis_etl.cli.output import BINARY, FORMS
 from genesis_etl.lake.lake import Lake
 from genesis_etl.query import report
 from genesis_etl.sandbox import Fault, Sandbox
@@ -195,6 +197,15 @@ def test_a_terminal_gets_its_width_and_nothing_to_obey(api: Callable[..., Sandbo
         assert all(line.isprintable() for line in lines)
         assert "\\x1b[31mred\\u202e" in text.decode()
         assert form != "table" or max(map(len, lines)) <= 70
+
+
+@pytest.mark.parametrize("form", BINARY)
+def test_a_terminal_gets_no_file_of_bytes(form: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no text is refused there, before any work; in --output it is written."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    refused(run("sql", "select 1 as n", "--format", form), 2, "is not for a terminal; give --output FILE")
+    assert run("sql", "select 1 as n", "--format", form, "--output", "out") == Ended(0, b"", "")
+    assert Path("out").stat().st_size > 0
 
 
 def test_a_terminal_sees_the_pages_go_by(api: Callable[..., Sandbox]) -> None:
@@ -826,7 +837,9 @@ def test_every_data_command_prints_every_form(lake: Sandbox, run: Run, arguments
     assert len(run(*arguments, "--format", "table").out.decode().split("\n")) == len(rows) + 3
     frame = pd.read_parquet(io.BytesIO(run(*arguments, "--format", "parquet").out))
     assert (list(frame.columns), len(frame)) == (list(rows[0]), len(rows))
-    for form in ("table", "csv", "json", "markdown", "parquet"):
+    sheet = openpyxl.load_workbook(io.BytesIO(run(*arguments, "--format", "xlsx").out)).active
+    assert ([cell.value for cell in sheet[1]], sheet.max_row) == (list(rows[0]), len(rows) + 1)
+    for form in FORMS:
         ended = run(*arguments, "--format", form, "--output", f"out.{form}")
         assert ended == Ended(0, b"", "")
         assert Path(f"out.{form}").stat().st_size > 0

@@ -25,7 +25,7 @@ from genesis_etl.errors import GenesisEtlError, LakeError
 from genesis_etl.lake.commit import Capture, Facts, capture_rows, commit_bytes, parquet
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import Dataset, new_file, temporary_path
-from genesis_etl.lake.schema import CAPTURES, IMAGES
+from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION
 from genesis_etl.lake.storage.local import LocalStorage
 from genesis_etl.maintenance.compact import compact_account
 from genesis_etl.maintenance.verify import has_failed, verify
@@ -71,7 +71,7 @@ def test_schemas_are_one_whatever_the_data() -> None:
         schema = pq.read_schema(f"lake/{landed.file}")
         assert schema.equals(IMAGES, check_metadata=False)
         assert all(field.metadata[b"description"] for field in schema)
-        assert schema.metadata[b"genesis_etl.schema_version"] == b"1"
+        assert schema.metadata[b"genesis_etl.schema_version"] == str(SCHEMA_VERSION).encode()
         assert pq.read_schema(file_of("captures", landed)).equals(CAPTURES, check_metadata=False)
 
 
@@ -437,11 +437,12 @@ def test_a_newer_schema_is_refused() -> None:
     landed = land(Lake("lake"), at("2026-11-01"), rows("a"))
     file = file_of("captures", landed)
     table = pq.read_table(file, partitioning=None)
-    data = parquet(table.replace_schema_metadata({"genesis_etl.schema_version": "2"}))
+    data = parquet(table.replace_schema_metadata({"genesis_etl.schema_version": str(SCHEMA_VERSION + 1)}))
     file.unlink()
     Path("lake", new_file("captures", "default", 2026, landed.capture_id, data).path).write_bytes(data)
+    told = f"schema version {SCHEMA_VERSION + 1}, this genesis-etl reads up to {SCHEMA_VERSION}; upgrade it"
     for ask in (lambda: open_lake("lake").sql("select 1"), lambda: Lake("lake").newest("default")):
-        with pytest.raises(LakeError, match="schema version 2, this genesis-etl reads up to 1; upgrade it"):
+        with pytest.raises(LakeError, match=told):
             ask()
     assert verify("lake").to_pylist()[0]["status"] == "newer"
 

@@ -101,10 +101,12 @@ import pickle, sys
 function, arguments = pickle.load(sys.stdin.buffer)
 sys.stdout.buffer.write(pickle.dumps(function(*arguments)))
 """
-# What a release of schema version 2 would change: `note` in the rows and `label` in the captures, neither at the end.
+# The release after this one, and its schema version.
+NEXT = SCHEMA_VERSION + 1
+# What it would change: `note` in the rows and `label` in the captures, neither at the end.
 EDITS: dict[str, dict[str, str]] = {
     "lake/schema.py": {
-        "SCHEMA_VERSION: Final = 1\n": "SCHEMA_VERSION: Final = 2\n",
+        f"SCHEMA_VERSION: Final = {SCHEMA_VERSION}\n": f"SCHEMA_VERSION: Final = {NEXT}\n",
         '        described("endpoint", ': (
             '        described("label", pa.string(), "a label", nullable=True),\n        described("endpoint", '
         ),
@@ -114,7 +116,6 @@ EDITS: dict[str, dict[str, str]] = {
             '        described("note", pa.string(), "a note", nullable=True),\n        described("extra", '
         ),
         '        "extra": both.extra(),': '        "note": both.text("note", only="images"), "extra": both.extra(),',
-        '"family", "slug", "versions")': '"family", "slug", "versions", "note")',
     },
     "lake/commit.py": {"    listed_snapshots: int\n": "    listed_snapshots: int\n    label: str | None = None\n"},
 }
@@ -123,7 +124,7 @@ Newer = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Make a genesis-etl of schema version 2 and return an environment in which it is the one that is imported."""
+    """Make a genesis-etl of the next schema version and return an environment that imports it."""
     folder = tmp_path_factory.mktemp("release")
     package = folder / "genesis_etl"
     shutil.copytree(ROOT / "genesis_etl", package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -141,7 +142,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def newer(release: dict[str, str]) -> Newer:
-    """Call a function of this module with the genesis-etl of schema version 2."""
+    """Call a function of this module with the genesis-etl of the next schema version."""
 
     def call(function: Callable[..., Any], *arguments: Any) -> Any:
         done = subprocess.run(
@@ -158,7 +159,7 @@ def newer(release: dict[str, str]) -> Newer:
 
 @pytest.fixture(scope="module")
 def newer_lakes(newer: Newer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make lakes of a capture of version 1 and later ones of version 2: `loose`, and `compacted` into one."""
+    """Make lakes of a capture of this version and later ones of the next: `loose`, and `compacted` into one."""
     folder = tmp_path_factory.mktemp("lakes")
     for kind in ("loose", "compacted"):
         land_all(Lake(str(folder / kind)), {"2026-11-01": rows("a", "b")})
@@ -182,7 +183,7 @@ def version() -> int:
 
 
 def land_noted(url: str, states: Mapping[str, list[Row]], account: str = "default", note: str | None = None) -> None:
-    """Land captures of version 2: a note in the rows of `b`, a label in every capture."""
+    """Land captures of the next version: a note in the rows of `b`, a label in every capture."""
     for text, state in states.items():
         noted = [{**each, "note": note if each["image_id"] == "b" else None} for each in state]
         land(Lake(url), at(text), noted, account, label="new")
@@ -201,7 +202,7 @@ def live_on(url: str, note: str | None) -> dict[str, dict[str, pa.Table]]:
 
 
 def without_news(told: dict[str, pa.Table]) -> dict[str, pa.Table]:
-    """Return the answers without the columns of version 2, which must be null."""
+    """Return the answers without the columns of the next version, which must be null."""
     plain = {}
     for name, table in told.items():
         news = [column for column in ("note", "label") if column in table.column_names]
@@ -220,13 +221,13 @@ def versions_of(url: str) -> list[bytes]:
 
 
 def test_the_newer_release_is_one(newer: Newer) -> None:
-    """The release that these tests make is of schema version 2, the one they run in of version 1."""
-    assert (SCHEMA_VERSION, newer(version)) == (1, 2)
+    """The release that these tests make is of the schema version after that of the one they run in."""
+    assert newer(version) == SCHEMA_VERSION + 1
 
 
 @pytest.mark.parametrize("kind", ["both", pytest.param("loose", marks=SLOW), pytest.param("compacted", marks=SLOW)])
 def test_a_newer_version_tells_of_an_older_lake_what_was_told(kind: str, newer: Newer) -> None:
-    """After an upgrade every table and report of a lake of version 1 is the same, its new columns null."""
+    """After an upgrade every table and report of a lake of this version is the same, its new columns null."""
     build(kind)
     before, files = answers("lake"), snapshot_of("lake")
     told, is_whole = newer(told_verified, "lake")
@@ -272,7 +273,7 @@ def test_not_known_and_null_are_one_run(newer: Newer) -> None:
     for runs in newer(histories, "lake"):
         told = [(each["image_id"], each["note"], each["first_seen"].day, each["last_seen"].day) for each in runs]
         assert told == [("a", None, 1, 4), ("b", None, 1, 2), ("b", "noted", 3, 4)]
-    assert versions_of("lake") == [b"2", b"2"]
+    assert versions_of("lake") == [str(NEXT).encode()] * 2
 
 
 def histories(url: str) -> list[list[Row]]:
@@ -304,7 +305,7 @@ def test_compaction_writes_the_newer_version(newer: Newer) -> None:
     assert len(files) == 2
     for name, schema in files.items():
         assert "-compacted-" in name
-        assert schema.metadata[b"genesis_etl.schema_version"] == b"2"
+        assert schema.metadata[b"genesis_etl.schema_version"] == str(NEXT).encode()
         assert {"note", "label"} & set(schema.names)
 
 
@@ -321,7 +322,7 @@ def test_an_older_file_may_lack_nullable_columns_alone() -> None:
     for broken in (old.drop_columns(["name"]), table.drop_columns(["extra"]), pa.table({"x": [1]})):
         with pytest.raises(KeyError):
             upgraded(broken, IMAGES)
-    with pytest.raises(NewerSchema, match="reads up to 1"):
+    with pytest.raises(NewerSchema, match=f"reads up to {SCHEMA_VERSION}"):
         upgraded(table.replace_schema_metadata({"genesis_etl.schema_version": str(SCHEMA_VERSION + 1)}), IMAGES)
 
 
@@ -338,13 +339,15 @@ def test_a_rows_file_newer_than_its_commit_is_refused() -> None:
         year=2026,
         name="20261101T000000000000Z-00000000",
     )
-    with pytest.raises(LakeError, match=r"written with schema version 2, .* upgrade it, or ask for another --account"):
+    with pytest.raises(
+        LakeError, match=rf"written with schema version {NEXT}, .* upgrade it, or ask for another --account"
+    ):
         open_lake("lake").sql("select 1")
     assert len(open_lake("lake").report("region-coverage", account="default"))
     assert [row["status"] for row in verify("lake").to_pylist()] == ["ok", "newer"]
 
 
-REFUSED = "written with schema version 2, this genesis-etl reads up to 1; upgrade it"
+REFUSED = f"written with schema version {NEXT}, this genesis-etl reads up to {SCHEMA_VERSION}; upgrade it"
 
 
 @pytest.mark.parametrize("kind", ["loose", "compacted"])
@@ -420,7 +423,7 @@ def test_an_older_version_does_not_export_into_newer_captures(
     if is_compacted:
         newer(compact_all, "lake")
     files = snapshot_of("lake")
-    assert {b"2"} <= set(versions_of("lake"))
+    assert {str(NEXT).encode()} <= set(versions_of("lake"))
     sandbox.requests.clear()
     sandbox.at += timedelta(hours=1)
     with pytest.raises(ExportFailed, match=REFUSED) as caught:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from genesis_etl.cli.output import FORMS, Output
+from genesis_etl.cli.output import BINARY, FORMS, Output
 from genesis_etl.errors import SettingsError
 from genesis_etl.outfile import descriptor_of, refuse_unwritable
 from genesis_etl.settings import SETTINGS
@@ -37,8 +37,8 @@ def common_options(command: Command) -> Command:
     ) -> Any:
         before = click.get_current_context().find_root().params  # what stood before the command's name
         is_quiet = bool(before.get("quiet") if quiet is None else quiet)
-        if form == "parquet" and path is None and sys.stdout.isatty():
-            raise click.UsageError("Parquet is not for a terminal; give --output FILE")
+        if form in BINARY and path is None and sys.stdout.isatty():
+            raise click.UsageError(f"{BINARY[form]} is not for a terminal; give --output FILE")
         output = Output(is_quiet=is_quiet, form=form, path=path)
         return command(config=before.get("config") if config is None else config, output=output, **options)
 

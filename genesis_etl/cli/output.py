@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from genesis_etl.reading import Progress
 
-FORMS: Final = ("table", "csv", "json", "markdown", "parquet")  # what `render` makes, which is slow to import
+# What `render` makes, which is slow to import.
+FORMS: Final = ("table", "csv", "json", "markdown", "parquet", "xlsx")
+BINARY: Final = {"parquet": "Parquet", "xlsx": "a sheet of Excel"}  # not for a terminal
 _FINDING: Final = 1000  # characters of a cell of `check` or `verify`
 _LOWER_BOUND: Final = (
     "before the first capture (basis created_at) only what still existed then is known: there were at least as many"
