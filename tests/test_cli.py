@@ -807,12 +807,12 @@ def test_prices_and_regions_reach_the_reports(lake: Sandbox, run: Run, monkeypat
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["export"],
         ["images"],
-        ["report", "snapshot-growth"],
-        ["report", "region-coverage", "--matrix"],
         ["report", "--list"],
-        ["sql", "select * from image_history order by all"],
+        pytest.param(["export"], marks=pytest.mark.slow),
+        pytest.param(["report", "snapshot-growth"], marks=pytest.mark.slow),
+        pytest.param(["report", "region-coverage", "--matrix"], marks=pytest.mark.slow),
+        pytest.param(["sql", "select * from image_history order by all"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

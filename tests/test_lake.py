@@ -126,9 +126,13 @@ def test_a_landing_fails_whole(code: int, is_first: bool) -> None:
     assert landed <= 9  # what killed runs left, and what was forgotten meanwhile, need not be looked for
 
 
-def test_a_disk_that_stays_broken_leaves_old_or_new() -> None:
+EVERY_STEP = pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+
+
+@EVERY_STEP
+def test_a_disk_that_stays_broken_leaves_old_or_new(stride: int) -> None:
     """Where every step from the n-th on fails, cleaning up too, every table answers as before and the error says so."""
-    for n in range(1, 200):
+    for n in range(1, 200, stride):
         url = f"lake{n}"
         lake = Lake(url)
         land(lake, at("2026-11-01"), rows("a"))
@@ -152,7 +156,7 @@ import os, sys
 from tests.histories import at, land, rows
 from tests.media import Disk, failing
 from genesis_etl.lake.lake import Lake
-for n in range(1, 200):
+for n in range(1, 200, int(sys.argv[1])):
     lake = Lake(f"lake{n}")
     land(lake, at("2026-11-01"), rows("a"))
     child = os.fork()
@@ -166,15 +170,17 @@ for n in range(1, 200):
 """
 
 
-def test_a_process_that_dies_leaves_old_or_new() -> None:
+@EVERY_STEP
+def test_a_process_that_dies_leaves_old_or_new(stride: int) -> None:
     """Wherever a landing dies, the lake answers as before or as after, and the next landing needs no hand."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", DEATH], env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", DEATH, str(stride)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     steps = int(done.stdout)
     assert steps >= 25
     old = [("01", "default", "a")]
     news = 0
-    for n in range(1, steps + 1):
+    for n in range(1, steps + 1, stride):
         land(Lake(f"lake{n}"), at("2026-11-03"), rows("c"))
         *found, last = observed(f"lake{n}")
         assert found in (old, [*old, ("02", "default", "b")])
@@ -202,13 +208,14 @@ class Interrupt(BaseException):
     """A signal's exception."""
 
 
-def test_an_interrupt_at_any_step_leaves_no_damage() -> None:
+@EVERY_STEP
+def test_an_interrupt_at_any_step_leaves_no_damage(stride: int) -> None:
     """A signal's exception between any two steps leaves a lake that every table and `verify` accept."""
 
     def interrupt() -> None:
         raise Interrupt
 
-    for n in range(1, 200):
+    for n in range(1, 200, stride):
         lake = Lake(f"lake{n}")
         land(lake, at("2026-11-01"), rows("a"))
         with failing(Disk(n, interrupt)) as disk, contextlib.suppress(Interrupt):

@@ -511,7 +511,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [COMMANDS[0], *(pytest.param(each, marks=SLOW) for each in COMMANDS[1:])])
 def test_a_lake_that_is_still_may_be_copied_by_anything(command: str) -> None:
     """Copied, moved or packed, it answers every table and report, is whole, and lives on."""
     build("both")
@@ -701,7 +701,7 @@ def test_what_is_forgotten_during_a_copy_has_to_be_forgotten_there(before: datet
     assert refusals > 0
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=SLOW)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=SLOW)])
 def test_copies_beside_exports_and_compactions_are_whole(rounds: int) -> None:
     """`cp -r`, commits first, while two accounts are captured, captures are compacted and a week's files are swept.
 
