@@ -36,9 +36,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
 
-# ONLY="-m slow" leaves out what make test has just run.
+# ONLY="-m slow" leaves out what make test has just run. Flows wait for their schedules, so there are more processes.
 test-all: setup-all
-	$(BIN)/python -m pytest $(ONLY)
+	$(BIN)/python -m pytest -n 4 $(ONLY)
 
 # What attacks the three promises, longer and with the figures in the end; under ten minutes.
 torture: setup

@@ -9,7 +9,7 @@ import shutil
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes a worker for long: the groups, of which the servers' wait more than they work."""
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+def fewer(cases: Iterable[Any], count: int) -> list[Any]:
+    """Return cases for `parametrize`, of which all but so many, spread evenly, are for `make test-all`."""
+    cases = list(cases)
+    step = len(cases) / count
+    quick = {int(step * place) for place in range(count)}
+    return [
+        pytest.param(*case if isinstance(case, tuple) else (case,), marks=() if place in quick else pytest.mark.slow)
+        for place, case in enumerate(cases)
+    ]
 
 
 @pytest.fixture(autouse=True)

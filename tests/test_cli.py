@@ -29,7 +29,7 @@ from genesis_etl.query import report
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.version import __version__
 from tests.commands import ERROR, ETL, Ended, Run, etl, refused
-from tests.conftest import files_of, full_disk, listing, some_images, some_snapshots
+from tests.conftest import fewer, files_of, full_disk, listing, some_images, some_snapshots
 from tests.histories import at, land, rows
 
 COMMANDS = sorted(cli.commands)
@@ -148,7 +148,7 @@ def test_head_may_close_the_pipe() -> None:
     assert process.wait(10) == 0
 
 
-@pytest.mark.parametrize(("command", "code"), [("export", 2), ("check", 1), ("verify", 1)])
+@pytest.mark.parametrize(("command", "code"), fewer([("check", 1), ("export", 2), ("verify", 1)], 1))
 def test_a_closed_pipe_hides_no_failure(command: str, code: int) -> None:
     """`genesis-etl check | head -1` ends as check does, or cron would never ring."""
     capture = land(Lake("lake"), at("2026-11-20"), rows("a"))

@@ -384,6 +384,7 @@ def test_a_page_for_a_device_leaves_the_device(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+@pytest.mark.slow
 def test_a_lake_of_many_images_makes_a_small_page_soon(tmp_path: Path) -> None:
     """20,000 images, all of them changed: under 1 MB, and far from slow."""
     lake = Lake(str(tmp_path))

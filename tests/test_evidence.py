@@ -6,6 +6,7 @@ The one exception is the newest loose commit of an account: nobody in the lake h
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -205,13 +206,13 @@ def hold(whole: Path, spoil: str, numbers: slice) -> int:
     return len(files)
 
 
-@pytest.mark.parametrize("spoil", SPOILS)
-@pytest.mark.parametrize(("kind", "numbers"), [("compacted", slice(1, 10, 5)), ("grace", slice(2, 40, 20))])
-def test_some_files_spoilt_change_no_answer_in_silence(
-    built: Callable[[str], Path], kind: str, numbers: slice, spoil: str
-) -> None:
+FEW = {"compacted": slice(1, 10, 5), "grace": slice(2, 40, 20)}
+
+
+@pytest.mark.parametrize(("spoil", "kind"), list(zip(SPOILS, itertools.cycle(FEW), strict=False)))
+def test_some_files_spoilt_change_no_answer_in_silence(built: Callable[[str], Path], spoil: str, kind: str) -> None:
     """Some files of two lakes, spoilt in eight ways: answers stay or end with 6, and `verify` says why."""
-    assert hold(built(kind), spoil, numbers) >= 2
+    assert hold(built(kind), spoil, FEW[kind]) >= 2
 
 
 @pytest.mark.slow
