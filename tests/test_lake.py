@@ -22,7 +22,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from genesis_etl.errors import GenesisEtlError, LakeError
-from genesis_etl.lake.commit import Capture, Facts, capture_rows, commit_bytes, parquet
+from genesis_etl.lake.commit import (
+    Capture,
+    Facts,
+    Forgot,
+    capture_rows,
+    commit_bytes,
+    parquet,
+    parse_commit,
+    parse_commits,
+)
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import Dataset, new_file, temporary_path
 from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION
@@ -663,3 +672,16 @@ def test_a_commit_that_may_yet_come_keeps_its_rows(monkeypatch: pytest.MonkeyPat
     assert len(open_lake("lake").sql("select * from captures")) == 0
     write(*late[0])
     assert open_lake("lake").sql("select image_id from images")["image_id"].tolist() == ["a"]
+
+
+def test_commits_read_together_are_as_if_read_alone() -> None:
+    """Of landings, a compaction and a `forget`, read at once, each commit tells what it tells alone."""
+    lake = Lake("lake")
+    for day in range(1, 5):
+        land(lake, at(f"2026-11-0{day}"), [row("a", "R1"), row(f"b{day}", "R1")])
+    compact_account(lake, "default", now=at("2026-11-05"))
+    lake.mark("default", Facts("forget", forgot=Forgot(at("2026-01-01"), 0)), at("2026-11-09"))
+    read = [(file, lake.read(file)) for file in lake.list("captures").files]
+    alone = [parse_commit(*each) for each in read]
+    assert {0, 4} <= {len(commit.captures) for commit in alone}
+    assert parse_commits(read) == alone
