@@ -95,14 +95,11 @@ def export(
                 threads.shutdown(wait=False, cancel_futures=True)
                 stop.set()
                 raise
+    named = dict(zip((account.name for account in chosen), results, strict=True))
     landed = [result for result in results if isinstance(result, Capture)]
-    failed = {
-        account.name: result
-        for account, result in zip(chosen, results, strict=True)
-        if isinstance(result, GenesisEtlError)
-    }
+    failed = {name: result for name, result in named.items() if isinstance(result, GenesisEtlError)}
     if failed:
-        fresh = [account.name for account, result in zip(chosen, results, strict=True) if result is None]
+        fresh = [name for name, result in named.items() if result is None]
         raise ExportFailed(landed, failed, fresh)
     return landed
 
