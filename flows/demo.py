@@ -11,7 +11,7 @@ import sys
 from datetime import UTC, datetime
 
 from genesis_etl import open_lake
-from genesis_etl.demo import LAKE, REPORTS, captured_days, demo_api, next_commands, write_page
+from genesis_etl.demo import LAKE, REPORTS, captured_days, closing_lines, demo_api
 from genesis_etl.query.report import find_report
 from genesis_etl.render import render
 
@@ -42,10 +42,7 @@ def main() -> None:
         print(f"\n{find_report(name).title}\n")
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print(render(opened.report_rows(name, **options), "table", width).decode(), end="")
-    print("\ntry next:")
-    for command in next_commands(lake):
-        print(f"  .venv/bin/{command}")
-    print(f"and look at the page: {write_page(lake)}")
+    print("\n".join(closing_lines(lake, ".venv/bin/")))
 
 
 if __name__ == "__main__":

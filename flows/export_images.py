@@ -126,11 +126,14 @@ def land_images(account: str, proven: Proven, rows: pd.DataFrame, options: Optio
     """Write the rows to the lake as Parquet; None where another run has landed a capture meanwhile."""
     settings = Settings.load(options["config"], lake=options["lake"])
     patience = duration_of("if_older_than", options["if_older_than"])
-    capture = land(settings, proven, rows, if_older_than=patience, notice=get_run_logger().warning, stop=_stop)
-    if capture is None:
+    landed = land(settings, proven, rows, if_older_than=patience, notice=get_run_logger().warning, stop=_stop)
+    if landed is None:
         return _told(None, "fresh: another run has landed a capture meanwhile")
+    capture, tables = landed.capture, len(landed.tables)
     row = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(capture).items()}
-    return _told(row, f"landed {counted(capture.images, 'image')} in {counted(capture.rows, 'row')} as {capture.file}")
+    published = f"{counted(tables, 'table')} published" if tables else "tables not published, as the log says"
+    counts = f"landed {counted(capture.images, 'image')} in {counted(capture.rows, 'row')} as {capture.file}"
+    return _told(row, f"{counts}; {published}")
 
 
 @task(name="export", task_run_name="export-{account}", **_OURS)

@@ -42,14 +42,16 @@ _ROOMS = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import what is asked for, once."""
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # who checks types has the names above, and has to hear of any other
 
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
-    return value
+    def __getattr__(name: str) -> object:
+        """Import what is asked for, once."""
+        if name not in _ROOMS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+        return value
 
 
 def __dir__() -> list[str]:

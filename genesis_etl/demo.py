@@ -5,7 +5,9 @@ The command line imports this room for the names in it, so what is slow to impor
 
 from __future__ import annotations
 
+import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +79,9 @@ def captured_days(url: str) -> set[date]:
 
 def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = None) -> DemoResult:
     """Capture the last `days` finished days, each at noon, but for those that the lake has already."""
+    from genesis_etl.lake.lake import Lake
     from genesis_etl.pipeline import export
+    from genesis_etl.publish.publish import publish_account
 
     if not url.strip():
         raise SettingsError("--lake is empty", advice="name a folder for the demo's lake")
@@ -98,9 +102,10 @@ def run_demo(url: str, days: int, progress: Callable[[int, int], None] | None = 
         with demo_api() as sandbox:
             for index, day in enumerate(missing):
                 sandbox.at = datetime.combine(day, _NOON)
-                export(demo_settings(sandbox, url, sandbox.at))
+                export(demo_settings(sandbox, url, sandbox.at), publishes=False)
                 if progress is not None:
                     progress(index + 1, len(missing))
+    publish_account(Lake(url), DEFAULT_ACCOUNT)
     return DemoResult(len(missing), len(wanted) - len(missing))
 
 
@@ -123,4 +128,30 @@ def next_commands(url: str) -> list[str]:
         f"genesis-etl report snapshot-growth {lake} --per-region --by month",
         f"genesis-etl report region-coverage {lake} --type cloud-image --matrix",
         f'genesis-etl sql {lake} "select type, count(distinct image_id) as images from images group by all"',
+    ]
+
+
+def plain_sql(url: str) -> list[str]:
+    """Return a question to the files of the tables, for a shell: by DuckDB in this Python, and by its command line."""
+    # To DuckDB a path is a pattern, and to a shell some characters mean something within double quotes, too.
+    path = re.sub(r"([*?[])", r"[\1]", lake_url(url, "--lake")).replace("'", "''")
+    sql = f"select region, count(*) as images from '{path}/tables/images/*.parquet' group by all order by all"
+    argument = shlex.quote(sql) if set(sql) & set('$`"\\!') else f'"{sql}"'
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return [
+        f'{shlex.quote(str(python))} -c "import duckdb, sys; print(duckdb.sql(sys.argv[1]))" {argument}',
+        f"duckdb -c {argument}",
+    ]
+
+
+def closing_lines(url: str, folder: str = "") -> list[str]:
+    """Write the page, and return what a demo ends with; `folder` stands before the name of our own command."""
+    own = [f"  {folder}{command}" for command in next_commands(url)]
+    python, duckdb = plain_sql(url)
+    return [
+        *("", "try next:", *own),
+        f"and look at the page: {shown(str(write_page(url)), 300)}",
+        *("", "or ask the Parquet files without genesis-etl, as any DuckDB can; a line for the shell:", f"  {python}"),
+        *("the same where DuckDB's own command line is installed:", f"  {duckdb}"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ from genesis_etl.guards import is_fresh, refuse_forgetting, refuse_future, time_
 from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.storage import Patience
-from genesis_etl.publish.publish import publish_after
+from genesis_etl.publish.publish import Published, publish_after
 from genesis_etl.reading import Progress, Reading, read_account
 from genesis_etl.reading.listeners import Notice, guards_listeners, unheard
 from genesis_etl.redact import clean_errors, redact
@@ -94,14 +95,11 @@ def export(
                 threads.shutdown(wait=False, cancel_futures=True)
                 stop.set()
                 raise
+    named = dict(zip((account.name for account in chosen), results, strict=True))
     landed = [result for result in results if isinstance(result, Capture)]
-    failed = {
-        account.name: result
-        for account, result in zip(chosen, results, strict=True)
-        if isinstance(result, GenesisEtlError)
-    }
+    failed = {name: result for name, result in named.items() if isinstance(result, GenesisEtlError)}
     if failed:
-        fresh = [account.name for account, result in zip(chosen, results, strict=True) if result is None]
+        fresh = [name for name, result in named.items() if result is None]
         raise ExportFailed(landed, failed, fresh)
     return landed
 
@@ -118,6 +116,14 @@ class Proven:
     requests: int
     retries: int
     ends_at: float  # until when (`time.monotonic()`) it is kept for a lake that cannot take it yet
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A capture that has landed, and the files of its tables; none where they could not or need not be written."""
+
+    capture: Capture
+    tables: Sequence[Published]
 
 
 @clean_errors()
@@ -152,7 +158,8 @@ def export_account(
         return None
     rows = normalise(proven, notice=notice)
     then: dict[str, Any] = {"publishes": publishes, "compacts": compacts, "notice": notice, "stop": stop}
-    return land(settings, proven, rows, if_older_than=if_older_than, **then)
+    landed = land(settings, proven, rows, if_older_than=if_older_than, **then)
+    return None if landed is None else landed.capture
 
 
 @clean_errors()
@@ -245,8 +252,8 @@ def land(
     compacts: bool = True,
     notice: Notice | None = None,
     stop: Stop | None = None,
-) -> Capture | None:
-    """Land the rows of what was proven in the lake and return the capture; LakeError, and then nothing has changed.
+) -> Landed | None:
+    """Land the rows of what was proven in the lake, then publish; LakeError, and then nothing has changed.
 
     What is proven waits for a store that cannot answer as long as the capture has time.
     None where another run has landed a capture meanwhile that makes the newest younger than `if_older_than`.
@@ -283,9 +290,7 @@ def land(
             compact_when_due(lake, proven.account, proven.captured_at, tell)
         except LakeError as error:  # the capture has landed; what hinders compaction hinders no further capture
             tell(f"account {proven.account}: not compacted: {error}")
-    if publishes:
-        publish_after(lake, (proven.account,), tell)
-    return capture
+    return Landed(capture, publish_after(lake, (proven.account,), tell) if publishes else ())
 
 
 def _patience(ends_at: float, stop: Stop | None) -> Patience:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -140,6 +141,15 @@ class Prefect:
                 break
             time.sleep(0.2)
         return list(found)
+
+    def warnings(self, run: dict[str, Any]) -> list[str]:
+        """Return what a flow run has warned of; its log reaches the server a moment after it has ended."""
+        wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}, "level": {"ge_": logging.WARNING}}}
+        for _ in range(50):
+            if found := self.post("logs/filter", wanted):
+                break
+            time.sleep(0.2)
+        return [str(line["message"]) for line in found]
 
 
 def end(pids: Sequence[int], signum: int = signal.SIGTERM) -> None:

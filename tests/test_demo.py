@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from genesis_etl.errors import SettingsError
 from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
+from tests.commands import Run
 from tests.conftest import files_of, settings_for
 
 # What must not matter to the demo: everything here would make any other command fail.
@@ -120,3 +123,49 @@ def test_a_real_lake_that_is_damaged_is_left_alone(serve: Callable[..., Sandbox]
 def test_what_to_try_next_can_be_pasted() -> None:
     """The commands that the demo ends with name its lake, quoted for the shell."""
     assert all("--lake 'my lake'" in line for line in demo.next_commands("my lake"))
+
+
+@pytest.mark.parametrize("lake", ["L", 'it\'s 100 % "my" [new] lake*'])
+def test_the_line_of_plain_duckdb_can_be_pasted(lake: str, run: Run) -> None:
+    """What the demo ends with runs in a shell, without genesis-etl, and counts what the table `images` holds."""
+    demo.run_demo(lake, 2)
+    written = (Path(lake) / "tables" / "images" / "default.parquet").stat().st_mtime_ns
+    ended = run("demo", "--days", "2", "--lake", lake)
+    assert ended.code == 0
+    python, _, duckdb = (line.strip() for line in ended.out.decode().splitlines()[-3:])
+    assert told_by(python) == counted(lake)
+    assert duckdb.startswith("duckdb -c ")
+    assert python.endswith(duckdb.removeprefix("duckdb -c "))
+    assert (Path(lake) / "tables" / "images" / "default.parquet").stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lake", ["L", 'it\'s 100 % "my" [new] lake*'])
+def test_the_line_of_plain_duckdb_is_one_for_its_own_command_line(lake: str) -> None:
+    """The last line does the same in DuckDB's own command line, an older one than ours included."""
+    if shutil.which("duckdb") is None:
+        pytest.skip("needs DuckDB's command line, as pip's duckdb-cli has it, on the PATH")
+    demo.run_demo(lake, 2)
+    _, duckdb = demo.plain_sql(lake)
+    assert told_by(duckdb) == counted(lake)
+
+
+def test_tables_that_an_earlier_demo_did_not_write_are_written() -> None:
+    """A demo that has no day to capture still leaves the tables, for the line that it ends with."""
+    demo.run_demo("L", 2)
+    shutil.rmtree("L/tables")
+    assert demo.run_demo("L", 2) == demo.DemoResult(0, 2)
+    assert told_by(demo.plain_sql("L")[0]) == counted("L")
+
+
+def told_by(line: str) -> list[list[str]]:
+    """Run a line in a shell, and return the regions and numbers in the table that it prints."""
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [words for row in done.stdout.splitlines() if len(words := re.findall(r"[A-Z0-9-]+", row)) == 2]
+
+
+def counted(lake: str) -> list[list[str]]:
+    """Return the same as the lake tells it."""
+    rows = open_lake(lake).sql("select region, count(*) as images from images group by all order by all")
+    return [[region, str(images)] for region, images in rows.itertuples(index=False)]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import nbclient
@@ -20,10 +21,12 @@ from genesis_etl.cli.group import cli
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.schema import CAPTURES, IMAGES
 from genesis_etl.opened import open_lake
+from genesis_etl.publish.publish import publish_after
 from genesis_etl.query.report import find_report, report_names
 from genesis_etl.sandbox import FAULTS
 from genesis_etl.settings.example import documented, example
 from tests.commands import Run
+from tests.conftest import files_of
 from tests.histories import Row, at, land_all, row, rows
 
 ROOT = Path(__file__).parent.parent
@@ -204,11 +207,18 @@ HEADLINES = {
             select region, count(distinct image_id) as images
             from images where type = 'cloud-image' group by region order by all limit 1
         """,
-        "explore_with_sql": "select count(*) as captures from captures",
+        "explore_with_sql": """
+            select
+                (select count(*) from captures) as captures,
+                (select count(distinct image_id) from images where type = 'snapshot') as still_there
+        """,
+        "library": "select count(distinct image_id) as images from images",
     }.items()
 }
 
 
+# Of two ways to the same numbers, plain SQL over the files of the tables the second.
+SAME = re.compile(r"^the same as (?:the report|above): (\w+)$", re.MULTILINE)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -223,6 +233,21 @@ def plain(word: str) -> str:
     return word.rstrip("0").rstrip(".") if re.fullmatch(r"[0-9]+\.[0-9]+", word) else word
 
 
+def outputs_on(path: Path, lake: Path, folder: Path, *cells: str) -> list[nbformat.NotebookNode]:
+    """Execute a notebook on another lake, and more cells after its own; return what they put out."""
+    notebook = nbformat.read(path, as_version=4)
+    (chosen,) = (cell for cell in notebook.cells if cell.source.startswith("LAKE = "))
+    chosen.source = f"LAKE = {str(lake)!r}"
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    return outputs_of(notebook, folder)
+
+
+def said(outputs: list[nbformat.NotebookNode]) -> str:
+    """Return what cells have printed; none of them warns."""
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    return "".join(output.get("text", "") for output in outputs if output.get("name") == "stdout")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -230,15 +255,23 @@ def plain(word: str) -> str:
         for path in NOTEBOOKS
     ],
 )
-def test_notebooks_run_and_are_stored_without_outputs(path: Path) -> None:
-    """A notebook runs from top to bottom on the sample, draws, tells what SQL tells, and is committed clean."""
+def test_notebooks_run_and_are_stored_without_outputs(path: Path, tmp_path: Path) -> None:
+    """A notebook runs from top to bottom on the sample, draws, tells what SQL tells, and is committed clean.
+
+    Plain SQL over the files of the tables gives the same numbers, and the sample stays as it is.
+    """
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
-    outputs = outputs_of(notebook, path.parent)
+    shutil.copytree(ROOT / "data" / "sample", tmp_path / "data" / "sample")
+    shutil.copytree(path.parent, tmp_path / "notebooks")
+    before = files_of(tmp_path / "data")
+    outputs = outputs_of(notebook, tmp_path / "notebooks")
+    assert files_of(tmp_path / "data") == before
     assert any("image/png" in output.get("data", {}) for output in outputs)
     told = " ".join(output.get("data", {}).get("text/plain", "") for output in outputs)
     words = {plain(word) for word in told.split()}
     assert {plain(figure) for figure in HEADLINES[path.stem]} <= words
+    assert SAME.findall(said(outputs)) == ["True"]
 
 
 def images(*ids: str, **fields: object) -> list[Row]:
@@ -282,15 +315,44 @@ def test_notebooks_run_on_every_lake(path: Path, lake: str, tmp_path: Path) -> N
     """On a lake without captures, of one, without snapshots, of two accounts: each account is shown, or a sentence."""
     for account, days in LAKES[lake].items():
         land_all(Lake(str(tmp_path / "lake")), days, account)
-    notebook = nbformat.read(path, as_version=4)
-    (chosen,) = (cell for cell in notebook.cells if cell.source.startswith("LAKE = "))
-    chosen.source = f"LAKE = {str(tmp_path / 'lake')!r}"
-    outputs = outputs_of(notebook, tmp_path)
-    said = "".join(output.get("text", "") for output in outputs if output.get("name") == "stdout")
-    assert said.startswith(f"accounts: {', '.join(LAKES[lake]) or 'none, for '}")
-    assert not [output for output in outputs if output.get("name") == "stderr"]
+    publish_after(Lake(str(tmp_path / "lake")), LAKES[lake], pytest.fail)
+    outputs = outputs_on(path, tmp_path / "lake", tmp_path)
+    told = said(outputs)
+    assert told.startswith(f"accounts: {', '.join(LAKES[lake]) or 'none, for '}")
+    assert SAME.findall(told) == ["True"] * bool(LAKES[lake])
     shows_picture = any("image/png" in output.get("data", {}) for output in outputs)
     assert shows_picture or lake in ("no-capture", "empty-captures") or path.stem != "snapshot_growth"
+
+
+@pytest.mark.slow
+def test_plain_sql_that_does_not_give_the_numbers_is_seen(tmp_path: Path) -> None:
+    """Where the tables lag behind the store, the notebook says that its two answers are not the same."""
+    lake = Lake(str(tmp_path / "lake"))
+    land_all(lake, {"2026-11-10": rows("a", "b", **SNAPSHOT)})
+    publish_after(lake, ["default"], pytest.fail)
+    land_all(lake, {"2026-11-11": rows("a", **SNAPSHOT)})
+    for name in ("snapshot_growth", "explore_with_sql"):
+        outputs = outputs_on(ROOT / "notebooks" / f"{name}.ipynb", tmp_path / "lake", tmp_path)
+        assert SAME.findall(said(outputs)) == ["False"]
+
+
+@pytest.mark.slow
+def test_a_level_is_drawn_at_the_end_of_its_week_and_no_unknown_size_as_0(tmp_path: Path) -> None:
+    """The newest week ends with the newest capture; a region whose sizes are unknown has no point on its line."""
+    state = [row("a", "R1", **SNAPSHOT), row("b", "R2", **{**SNAPSHOT, "size_gib": None})]
+    land_all(Lake(str(tmp_path / "lake")), dict.fromkeys(("2026-10-05", "2026-10-12", "2026-10-20"), state))
+    publish_after(Lake(str(tmp_path / "lake")), ["default"], pytest.fail)
+    look = """
+        print("ends", *(f"{each:%m-%d}" for each in known["end"]), len(level.get_lines()[1].get_xdata()))
+        for line in axes.get_lines():
+            print(line.get_label(), *np.unique(line.get_ydata()))
+    """
+    path = ROOT / "notebooks" / "snapshot_growth.ipynb"
+    told = said(outputs_on(path, tmp_path / "lake", tmp_path, "import numpy as np", dedent(look)))
+    assert "default: of 2 snapshots now, 1 are of unknown size\n" in told
+    assert "ends 10-12 10-19 10-20 3\n" in told
+    assert "R1 80.0\n" in told
+    assert "R2 nan\n" in told
 
 
 if __name__ == "__main__":

@@ -16,12 +16,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
 import requests
 import yaml
 
 from genesis_etl import open_lake
+from genesis_etl.lake.lake import Lake
+from genesis_etl.publish.against import has_failed, verify_lake
 from genesis_etl.sandbox import Fault, Sandbox
+from tests.histories import land_all, rows
 from tests.orchestrator import FLOW, ROOT, Prefect, free_port, listening, run_flow, serving, stored_text
 
 pytestmark = pytest.mark.xdist_group("prefect")  # one server, and one process that imports Prefect
@@ -64,13 +68,17 @@ def test_a_running_server_shows_the_flow_completed_with_its_tasks(
     told = [tasks[name]["state"]["message"] for name in steps]
     assert f"/snapshots {snapshots} snapshots" in told[0]
     assert told[1].startswith(f"{rows} rows of image × region")
-    assert told[2] == f"landed 140 images in {rows} rows as {file}"
+    assert told[2] == f"landed 140 images in {rows} rows as {file}; 4 tables published"
+    assert all(tasks[name]["total_run_time"] > 0 for name in steps)
 
 
 def test_a_failing_account_stops_no_other_and_fails_the_flow_by_name(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    """Two of three accounts land, the flow ends Failed and names the third, its token is stored nowhere."""
+    """Two of three accounts land and are published, each in three tasks with counts; the third fails in `read`.
+
+    The flow ends Failed and names it; its token is stored nowhere.
+    """
     sandbox = serve(at=datetime.now(UTC))
     wrong = "wrong-token-9f3a1c2e4b"
     (tmp_path / "genesis-etl.toml").write_text(
@@ -83,15 +91,67 @@ def test_a_failing_account_stops_no_other_and_fails_the_flow_by_name(
     run = prefect.newest_run()
     assert run["state_type"] == "FAILED"
     assert "account broken" in run["state"]["message"]
-    states = {task["name"]: task["state_type"] for task in prefect.task_runs(run)}
-    assert states["export-broken"] == states["read-broken"] == "FAILED"
-    assert "land-broken" not in states
-    assert states["land-first"] == states["land-last"] == states["export-last"] == "COMPLETED"
-    lake = open_lake(str(tmp_path / "data" / "lake"))
-    assert lake.sql("select account from captures order by account")["account"].tolist() == ["first", "last"]
+    tasks = {task["name"]: task for task in prefect.task_runs(run)}
+    states = {name: task["state_type"] for name, task in tasks.items()}
+    steps = ("export", "read", "normalise", "land")
+    well = [f"{step}-{account}" for account in ("first", "last") for step in steps]
+    assert states == {
+        **dict.fromkeys([*well, "read-back"], "COMPLETED"),
+        "export-broken": "FAILED",
+        "read-broken": "FAILED",
+    }
+    counts = {
+        "read": r"\d+ requests?, \d+ pass",
+        "normalise": r"\d+ rows of",
+        "land": r"\d+ images .*4 tables published$",
+    }
+    for account in ("first", "last"):
+        for step, told in counts.items():
+            assert re.search(told, tasks[f"{step}-{account}"]["state"]["message"])
+    lake = tmp_path / "data" / "lake"
+    captured = open_lake(str(lake)).sql("select account from captures order by account")
+    assert captured["account"].tolist() == ["first", "last"]
+    assert sorted(path.stem for path in lake.glob("tables/*/*")) == ["first"] * 4 + ["last"] * 4
     for token in (wrong, sandbox.token):
         assert token not in done.stdout + done.stderr
         assert token not in stored_text(prefect.home)
+
+
+@pytest.mark.slow
+def test_tables_that_cannot_be_written_cost_no_capture_and_are_warned_of(
+    prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """Where a file stands in place of the tables, the run is Completed; `land` and a warning say what is missing."""
+    sandbox = serve(at=datetime.now(UTC))
+    lake = tmp_path / "data" / "lake"
+    lake.mkdir(parents=True)
+    (lake / "tables").write_text("no folder")
+    done = run_flow(prefect, tmp_path, GENESISCLOUD_ENDPOINT=sandbox.endpoint, GENESISCLOUD_TOKEN=sandbox.token)
+    assert done.returncode == 0, done.stderr
+    run = prefect.newest_run()
+    assert run["state_type"] == "COMPLETED"
+    (land,) = (task for task in prefect.task_runs(run) if task["name"] == "land-default")
+    assert land["state"]["message"].endswith("; tables not published, as the log says")
+    (warning,) = prefect.warnings(run)
+    assert warning.startswith("account default: the tables were not published: ")
+    assert len(open_lake(str(lake)).sql("select * from captures")) == 1
+
+
+@pytest.mark.slow
+def test_a_compaction_publishes_the_tables_of_what_it_compacts(prefect: Prefect, tmp_path: Path) -> None:
+    """After `compact-lake` the tables of a lake that had none hold all its captures, those of the store."""
+    lake = tmp_path / "lake"
+    states = {f"2026-11-{day:02}": rows("a", "b") for day in range(1, 11)}
+    land_all(Lake(str(lake)), states)
+    assert not (lake / "tables").exists()
+    compact = f"from flows.compact_lake import compact_lake; compact_lake(lake={str(lake)!r})"
+    command = [sys.executable, "-c", compact]
+    done = subprocess.run(command, env=prefect.environment, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert prefect.newest_run()["state_type"] == "COMPLETED"
+    assert Lake(str(lake)).contents().captures["file"].to_pylist()[0].count("compacted") == 1
+    assert len(pd.read_parquet(lake / "tables" / "captures")) == len(states)
+    assert not has_failed(verify_lake(str(lake)))
 
 
 def test_without_the_prefect_api_the_error_is_clear_and_the_command_captures(

@@ -37,9 +37,9 @@ def test_an_account_without_images_has_the_same_columns_and_types(serve: Callabl
     assert proven is not None
     frame = normalise(proven)
     assert (len(frame), list(frame.columns)) == (0, ROW.names)
-    capture = land(settings, proven, frame)
-    assert capture is not None
-    assert capture.rows == 0
+    landed = land(settings, proven, frame)
+    assert landed is not None
+    assert landed.capture.rows == 0
 
 
 def test_nothing_is_written_before_land(serve: Callable[..., Sandbox]) -> None:

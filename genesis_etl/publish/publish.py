@@ -131,15 +131,20 @@ def publish_everywhere(
     return done
 
 
-def publish_after(lake: Lake, accounts: Iterable[str], notice: Notice) -> None:
-    """Publish what a landing, a compaction or a `forget` has changed; what hinders it is told, and costs nothing."""
+def publish_after(lake: Lake, accounts: Iterable[str], notice: Notice) -> list[Published]:
+    """Publish what a landing, a compaction or a `forget` has changed; what hinders it is told, and costs nothing.
+
+    Return the tables of the accounts where nothing did.
+    """
+    done: list[Published] = []
     for account in accounts:
         try:
-            publish_account(lake, account)
+            done += publish_account(lake, account)
         except GenesisEtlError as error:
             notice(f"account {account}: the tables were not published: {error}")
         except Exception as error:  # a bug of ours is no reason to call a capture failed that has landed
             notice(f"account {account}: the tables were not published: {type(error).__name__}: {error}")
+    return done
 
 
 def publish_account(lake: Lake, account: str, *, is_anew: bool = False) -> list[Published]:

@@ -10,7 +10,6 @@ import click
 from genesis_etl import demo as demo_room
 from genesis_etl.cli.options import common_options
 from genesis_etl.cli.output import Output
-from genesis_etl.text import shown
 
 
 @click.command("demo")
@@ -40,5 +39,4 @@ def command(output: Output, days: int, lake: str, **_: Any) -> None:
     for name, options in demo_room.REPORTS:
         click.echo(f"\n{find_report(name).title}\n")
         output.print_rows(opened.report_rows(name, **options))
-    click.echo("\n".join(["", "try next:", *(f"  {line}" for line in demo_room.next_commands(lake))]))
-    click.echo(f"and look at the page: {shown(str(demo_room.write_page(lake)), 300)}")
+    click.echo("\n".join(demo_room.closing_lines(lake)))
