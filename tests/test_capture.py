@@ -119,6 +119,16 @@ def test_a_list_that_moves_once_is_read_exactly(serve: Callable[..., Sandbox], c
     assert client.requests == len(sandbox.requests)
 
 
+@pytest.mark.parametrize(("one", "other"), [(1, 1.0), (1, True), (0, False), ([0], [False]), ({"a": 1}, {"a": 1.0})])
+def test_passes_agree_only_where_the_json_is_the_same(serve: Callable[..., Sandbox], one: Any, other: Any) -> None:
+    """What is equal in Python alone, such as 1 and true, has changed between two passes, and a third is made."""
+    items = [{**item, "odd": one} for item in some_images(101)]
+    sandbox, changed = moving(serve, items, lambda items: [{**items[0], "odd": other}, *items[1:]], after=2)
+    reading, _ = read(sandbox)
+    assert reading.passes == 3
+    assert repr(reading.images[items[0]["id"]]) == repr(changed[0])
+
+
 def never_still(serve: Callable[..., Sandbox], move: Callable[[int, list[Item]], list[Item]]) -> Sandbox:
     """Serve images that are others at every request."""
     items = some_images(250)
