@@ -101,6 +101,31 @@ def test_images_that_are_all_gone(serve: Callable[..., Sandbox]) -> None:
     export(later(settings, 2))
 
 
+@pytest.mark.parametrize(
+    ("images", "snapshots", "listed", "of_images"),
+    [(3, 2, False, 3), (3, 2, True, 5), (1, 4, False, 1), (1, 4, True, 5), (0, 2, True, 2)],
+)
+def test_how_many_images_are_said_to_be_gone(
+    serve: Callable[..., Sandbox], images: int, snapshots: int, listed: bool, of_images: int
+) -> None:
+    """The guard counts what /images listed: snapshots that it listed are part of it, those of /snapshots alone not."""
+    lists = Lists(images, snapshots, listed=listed)
+    sandbox = serve(collections=lists)
+    export(settings_for(sandbox))
+    lists.images = []
+    words = f"/images lists nothing, but in the capture before it listed {of_images} images"
+    refused(later(settings_for(sandbox)), sandbox.token, 5, words)
+
+
+def test_images_that_were_counted_without_snapshots(serve: Callable[..., Sandbox]) -> None:
+    """A capture --without-snapshots has listed all of its images, and they cannot all be gone."""
+    lists = Lists(3, 2)
+    sandbox = serve(collections=lists)
+    export(settings_for(sandbox), without_snapshots=True)
+    lists.images = []
+    refused(later(settings_for(sandbox)), sandbox.token, 5, "before it listed 3 images")
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_snapshots_that_are_all_gone(serve: Callable[..., Sandbox], listed: bool) -> None:
     """/snapshots gone to nothing is refused where only it lists them; where /images agrees it is believed."""
