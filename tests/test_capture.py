@@ -413,6 +413,47 @@ def test_an_item_too_deep_to_compare_is_refused() -> None:
         read_account(Deep())
 
 
+def test_pages_of_other_lengths_than_the_first_are_not_believed() -> None:
+    """Only the last page may be shorter: pages of 2, 1 and 3 items contradict each other, though all six are there."""
+
+    class Uneven:
+        def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
+            if collection == "snapshots":
+                return Page(collection, number, [], 0, 100, b"")
+            start, end = {1: (0, 2), 2: (2, 3), 3: (3, 6)}[number]
+            return Page(collection, number, some_images(6)[start:end], 6, 100, b"")
+
+        def stop(self) -> None:
+            """Nothing waits here."""
+
+    with pytest.raises(ListMoved, match="page 2 held 1 items"):
+        read_account(Uneven())
+
+
+def test_snapshots_are_asked_for_during_the_first_pass_over_a_long_list() -> None:
+    """While the first pass over /images still waits for a page, /snapshots has been asked for."""
+
+    class Waiting:
+        def __init__(self) -> None:
+            self.is_asked = threading.Event()
+            self.waited: list[bool] = []
+
+        def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
+            if collection == "snapshots":
+                self.is_asked.set()
+                return Page(collection, number, [], 0, 100, b"")
+            if number == 2:
+                self.waited.append(self.is_asked.wait(10))
+            return Page(collection, number, some_images(150)[(number - 1) * 100 : number * 100], 150, 100, b"")
+
+        def stop(self) -> None:
+            """Nothing waits here."""
+
+    pages = Waiting()
+    read_account(pages)
+    assert pages.waited == [True, True]
+
+
 def test_an_error_stops_what_is_under_way() -> None:
     """A page that fails for good stops the client, so that no other page is waited for."""
 
