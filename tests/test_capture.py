@@ -119,6 +119,16 @@ def test_a_list_that_moves_once_is_read_exactly(serve: Callable[..., Sandbox], c
     assert client.requests == len(sandbox.requests)
 
 
+@pytest.mark.parametrize(("one", "other"), [(1, 1.0), (1, True), (0, False), ([0], [False]), ({"a": 1}, {"a": 1.0})])
+def test_passes_agree_only_where_the_json_is_the_same(serve: Callable[..., Sandbox], one: Any, other: Any) -> None:
+    """What is equal in Python alone, such as 1 and true, has changed between two passes, and a third is made."""
+    items = [{**item, "odd": one} for item in some_images(101)]
+    sandbox, changed = moving(serve, items, lambda items: [{**items[0], "odd": other}, *items[1:]], after=2)
+    reading, _ = read(sandbox)
+    assert reading.passes == 3
+    assert repr(reading.images[items[0]["id"]]) == repr(changed[0])
+
+
 def never_still(serve: Callable[..., Sandbox], move: Callable[[int, list[Item]], list[Item]]) -> Sandbox:
     """Serve images that are others at every request."""
     items = some_images(250)
@@ -401,6 +411,47 @@ def test_an_item_too_deep_to_compare_is_refused() -> None:
 
     with pytest.raises(CaptureError, match="00000000-0000-4000-8000-000000000000 is nested too deep to be compared"):
         read_account(Deep())
+
+
+def test_pages_of_other_lengths_than_the_first_are_not_believed() -> None:
+    """Only the last page may be shorter: pages of 2, 1 and 3 items contradict each other, though all six are there."""
+
+    class Uneven:
+        def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
+            if collection == "snapshots":
+                return Page(collection, number, [], 0, 100, b"")
+            start, end = {1: (0, 2), 2: (2, 3), 3: (3, 6)}[number]
+            return Page(collection, number, some_images(6)[start:end], 6, 100, b"")
+
+        def stop(self) -> None:
+            """Nothing waits here."""
+
+    with pytest.raises(ListMoved, match="page 2 held 1 items"):
+        read_account(Uneven())
+
+
+def test_snapshots_are_asked_for_during_the_first_pass_over_a_long_list() -> None:
+    """While the first pass over /images still waits for a page, /snapshots has been asked for."""
+
+    class Waiting:
+        def __init__(self) -> None:
+            self.is_asked = threading.Event()
+            self.waited: list[bool] = []
+
+        def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
+            if collection == "snapshots":
+                self.is_asked.set()
+                return Page(collection, number, [], 0, 100, b"")
+            if number == 2:
+                self.waited.append(self.is_asked.wait(10))
+            return Page(collection, number, some_images(150)[(number - 1) * 100 : number * 100], 150, 100, b"")
+
+        def stop(self) -> None:
+            """Nothing waits here."""
+
+    pages = Waiting()
+    read_account(pages)
+    assert pages.waited == [True, True]
 
 
 def test_an_error_stops_what_is_under_way() -> None:

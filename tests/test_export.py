@@ -16,11 +16,11 @@ import pytest
 
 import genesis_etl
 from genesis_etl.cli.process import Stopped
-from genesis_etl.errors import ExportFailed, SettingsError
+from genesis_etl.errors import CaptureError, ExportFailed, LakeError, SettingsError
 from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
 from genesis_etl.live import live_rows
-from genesis_etl.pipeline import export
+from genesis_etl.pipeline import export, export_account, land, normalise, read
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
 from tests.conftest import AT, fewer, files_of, listing, refused, settings_for, some_images, some_snapshots
@@ -99,6 +99,65 @@ def test_images_that_are_all_gone(serve: Callable[..., Sandbox]) -> None:
     (capture,) = export(later(settings), allow_empty=True)
     assert capture.images == 2
     export(later(settings, 2))
+
+
+@pytest.mark.parametrize("step", [read, export_account])
+def test_each_way_of_reading_refuses_an_account_that_is_empty_now(serve: Callable[..., Sandbox], step: Any) -> None:
+    """Whoever calls a part of the story instead of `export` is guarded too, without asking for it."""
+    lists = Lists()
+    settings = settings_for(serve(collections=lists))
+    export(settings)
+    lists.images = []
+    with pytest.raises(CaptureError, match="/images lists nothing"):
+        step(later(settings), settings.accounts[0])
+
+
+def landed_alone(settings: Settings) -> None:
+    """Capture an account step by step."""
+    proven = read(settings, settings.accounts[0])
+    assert proven is not None
+    land(settings, proven, normalise(proven))
+
+
+@pytest.mark.parametrize(
+    "capture",
+    [export, lambda settings: export_account(settings, settings.accounts[0]), landed_alone],
+    ids=["export", "export_account", "land"],
+)
+def test_each_way_of_landing_compacts_and_publishes(serve: Callable[..., Sandbox], capture: Any) -> None:
+    """A capture publishes the tables, and compacts once seven settled captures are loose, unless it is told not to."""
+    settings = settings_for(serve(collections=listing(1, 0)))
+    for hours in range(7):
+        export(later(settings, hours), compacts=False, publishes=False)
+    assert not [path for path in files_of("lake") if path.startswith("tables") or "-compacted-" in path]
+    capture(later(settings, 7))
+    assert len([path for path in files_of("lake/store") if "-compacted-" in path]) == 2
+    assert len(files_of("lake/tables")) == 4
+
+
+@pytest.mark.parametrize(
+    ("images", "snapshots", "listed", "of_images"),
+    [(3, 2, False, 3), (3, 2, True, 5), (1, 4, False, 1), (1, 4, True, 5), (0, 2, True, 2)],
+)
+def test_how_many_images_are_said_to_be_gone(
+    serve: Callable[..., Sandbox], images: int, snapshots: int, listed: bool, of_images: int
+) -> None:
+    """The guard counts what /images listed: snapshots that it listed are part of it, those of /snapshots alone not."""
+    lists = Lists(images, snapshots, listed=listed)
+    sandbox = serve(collections=lists)
+    export(settings_for(sandbox))
+    lists.images = []
+    words = f"/images lists nothing, but in the capture before it listed {of_images} images"
+    refused(later(settings_for(sandbox)), sandbox.token, 5, words)
+
+
+def test_images_that_were_counted_without_snapshots(serve: Callable[..., Sandbox]) -> None:
+    """A capture --without-snapshots has listed all of its images, and they cannot all be gone."""
+    lists = Lists(3, 2)
+    sandbox = serve(collections=lists)
+    export(settings_for(sandbox), without_snapshots=True)
+    lists.images = []
+    refused(later(settings_for(sandbox)), sandbox.token, 5, "before it listed 3 images")
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -449,6 +508,22 @@ def test_a_notice_that_always_raises_is_a_warning(serve: Callable[..., Sandbox])
     with pytest.warns(RuntimeWarning, match="`notice` failed once, which cost no capture: ValueError: deaf") as told:
         assert len(export(settings_for(sandbox), notice=Deaf(ValueError("deaf")))) == 1
     assert told[0].filename == __file__
+
+
+def test_a_notice_that_raises_costs_no_step(serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read, normalise and land, each called alone, do their work all the same and tell it in the end."""
+
+    def fails(*_: object) -> bool:
+        raise LakeError("no room")
+
+    monkeypatch.setattr("genesis_etl.maintenance.compact.compact_when_due", fails)
+    settings = settings_for(serve(collections=lambda name, at: some_images(2, zone=1) if name == "images" else []))
+    notices = [Deaf(ValueError("deaf"), times=1) for _ in range(3)]
+    proven = read(settings, settings.accounts[0], without_snapshots=True, notice=notices[0])
+    assert proven is not None
+    assert land(settings, proven, normalise(proven, notice=notices[1]), notice=notices[2]) is not None
+    words = "the listener `notice` failed once, which cost no capture: ValueError: deaf"
+    assert [notice.heard for notice in notices] == [[words]] * 3
 
 
 def test_a_warning_that_is_an_error_costs_no_capture(serve: Callable[..., Sandbox]) -> None:

@@ -32,15 +32,16 @@ from genesis_etl.lake.commit import (
     parse_commit,
     parse_commits,
 )
+from genesis_etl.lake.evidence import Held
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import Dataset, new_file, temporary_path
-from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION
+from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION, upgraded
 from genesis_etl.lake.storage.local import LocalStorage
 from genesis_etl.maintenance.compact import compact_account
 from genesis_etl.maintenance.verify import has_failed, verify
 from genesis_etl.opened import open_lake
 from tests.conftest import fewer, figure
-from tests.histories import at, land, land_all, land_compacted, row, rows, snapshot_of
+from tests.histories import at, land, land_all, land_compacted, row, rows, rows_files, snapshot_of
 from tests.media import Disk, failing, raises
 
 STATES = {"2026-11-01 12:00": rows("a"), "2026-11-02 12:00": rows("a", "b"), "2026-11-03 12:00": rows("b")}
@@ -520,6 +521,47 @@ def test_compacted_neighbours_are_one_capture_each() -> None:
     land_compacted(lake, [(one, rows("a"))], at("2026-11-02"))
     found = open_lake("lake").sql("select capture_id, image_id from image_regions order by image_id")
     assert found.to_numpy().tolist() == [[one.capture_id, "a"], [two.capture_id, "b"]]
+
+
+def test_a_compactions_rows_file_tells_alone_what_it_holds() -> None:
+    """Number, first and last of its captures are known without its commit; of bytes that are another's, nothing."""
+    lake = Lake("lake")
+    states = {"2026-11-01": rows("a"), "2026-11-02": rows("a", "b"), "2026-11-03": []}
+    captures = land_all(lake, states)
+    for count in (3, 2):
+        land_compacted(lake, list(zip(captures, states.values(), strict=True))[:count], at(f"2026-11-0{8 - count}"))
+    of_three, of_two = (file for file in rows_files("lake") if file.is_compacted)
+    assert lake.held(of_three) == Held(3, (at("2026-11-01"), at("2026-11-02"), at("2026-11-03")))
+    assert lake.held(of_two) == Held(2, (at("2026-11-01"), at("2026-11-02")))
+    Path("lake", of_two.path).write_bytes(Path("lake", of_three.path).read_bytes())
+    assert Lake("lake").held(of_two) is None
+
+
+def test_only_a_file_of_an_earlier_version_may_lack_a_column() -> None:
+    """What an earlier version did not know is null; a file of this version without it holds something else."""
+    whole = IMAGES.empty_table()
+    earlier = {**IMAGES.metadata, b"genesis_etl.schema_version": str(SCHEMA_VERSION - 1).encode()}
+    assert upgraded(whole.drop_columns("status").replace_schema_metadata(earlier), IMAGES).schema.equals(IMAGES)
+    with pytest.raises(KeyError, match="status"):
+        upgraded(whole.drop_columns("status"), IMAGES)
+
+
+def test_a_commit_that_the_disk_cannot_read_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An I/O error on one commit is told as damage of that file, and the other commits are read."""
+    lake = Lake("lake")
+    captures = land_all(lake, STATES)
+    bad = file_of("captures", captures[1])
+    real = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path.name == bad.name:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    commits, (damage,) = Lake("lake").commits()
+    assert [commit.capture_ids for commit in commits] == [[captures[0].capture_id], [captures[2].capture_id]]
+    assert damage.path == str(bad.relative_to("lake"))
 
 
 def test_a_reader_whose_file_has_gone_lists_again(monkeypatch: pytest.MonkeyPatch) -> None:

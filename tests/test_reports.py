@@ -741,6 +741,13 @@ def damage_day(day: int) -> None:
     commit.write_bytes(b"PAR1")
 
 
+@pytest.mark.parametrize(("by", "periods"), [("day", 90), ("week", 13), ("month", 12)])
+def test_how_far_the_growth_looks_back(by: str, periods: int) -> None:
+    """Without `since`, snapshot-growth shows 90 days, 13 weeks or 12 months up to the newest capture."""
+    land_all(Lake("lake"), {"2024-01-01": rows("a"), "2026-11-20": rows("a", "b")})
+    assert len(report("lake", "snapshot-growth", by=by)) == periods
+
+
 @pytest.mark.parametrize(
     ("name", "window", "of_three_days"),
     [

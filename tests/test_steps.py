@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from genesis_etl.errors import BadPage
+from genesis_etl.lake.lake import Lake
 from genesis_etl.pipeline import land, normalise, read
 from genesis_etl.rows import ROW, to_rows
 from genesis_etl.sandbox import Sandbox
@@ -66,3 +67,24 @@ def test_an_item_that_makes_no_row_is_told_without_the_token(serve: Callable[...
         normalise(proven)
     assert sandbox.token not in str(caught.value)
     assert "***" in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["newest", "land"])
+def test_an_error_that_nobody_thought_of_is_told_without_the_token(
+    serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """What a bug raises while an account is read or landed holds no secret when it leaves the step."""
+    sandbox = serve(collections=listing(1, 0))
+    settings = settings_for(sandbox)
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError(f"no thread for {sandbox.token}")
+
+    def steps() -> None:
+        proven = read(settings, settings.accounts[0])
+        assert proven is not None
+        land(settings, proven, normalise(proven))
+
+    monkeypatch.setattr(Lake, method, fails)
+    with pytest.raises(RuntimeError, match=r"^no thread for \*\*\*$"):
+        steps()

@@ -200,6 +200,82 @@ def test_instants(text: str, microseconds: int) -> None:
     assert rows([image(created_at=text)])[0]["created_at"] == BORN_AT.replace(microsecond=microseconds)
 
 
+TEXTS = ("name", "type", "created_at", "updated_at", "os_type", "family", "slug")
+DETAILS = ("name", "created_at", "updated_at", "status", "source_instance_id", "resource_id", "source_snapshot_id")
+
+
+@pytest.mark.parametrize("value", [None, ...], ids=["null", "missing"])
+@pytest.mark.parametrize(
+    ("side", "field"),
+    [
+        *(("images", field) for field in ("name", "type", "created_at")),
+        ("snapshots", "name"),
+        ("snapshots", "created_at"),
+    ],
+)
+def test_a_field_that_every_item_has_is_required(side: str, field: str, value: Any) -> None:
+    """A name, type or creation that is null or missing is refused, though the other items and collection have it."""
+    item = {**(image("b") if side == "images" else snapshot("b")), field: value}
+    if value is ...:
+        del item[field]
+    listed, detailed = ([image(), item], [snapshot("b")]) if side == "images" else ([image("b")], [snapshot(), item])
+    what = "None" if value is None else "missing"
+    with pytest.raises(BadPage, match=f"^/{side}: the item b has an unusable {field}: {what}"):
+        rows(listed, detailed)
+
+
+def test_regions_must_be_listed() -> None:
+    """An image without the field `regions` is refused; a snapshot without a region has a row with region null."""
+    item = image("b")
+    del item["regions"]
+    with pytest.raises(BadPage, match=r"^/images: the item b has an unusable regions: missing"):
+        rows([image(), item])
+    detail = snapshot()
+    del detail["region"]
+    assert rows([], [detail]) == [row(type="snapshot", region=None)]
+
+
+@pytest.mark.parametrize("others", [[], ["a", "c"]], ids=["alone", "among others"])
+@pytest.mark.parametrize("wrong", [5, True, ["x"], {"x": 1}], ids=repr)
+@pytest.mark.parametrize(
+    ("side", "field"), [*(("images", field) for field in TEXTS), *(("snapshots", field) for field in DETAILS)]
+)
+def test_a_field_of_a_wrong_kind_is_refused(side: str, field: str, wrong: Any, others: list[str]) -> None:
+    """Whatever is no text where a text is wanted is refused by item and field, alone and among items that are right."""
+    make = image if side == "images" else snapshot
+    items = [make("b", **{field: wrong}), *(make(id, **{field: make().get(field, BORN)}) for id in others)]
+    with pytest.raises(BadPage, match=f"^/{side}: the item b has an unusable {field}"):
+        rows(*([items] if side == "images" else [[], items]))
+
+
+@pytest.mark.parametrize(
+    ("side", "field", "wrong"),
+    [
+        ("images", "regions", "R1"),
+        ("images", "regions", [""]),
+        ("images", "regions", ["R1", None]),
+        ("images", "versions", "2024-01"),
+        ("images", "versions", ["2024-01", 5]),
+        ("snapshots", "region", ["R1"]),
+        ("snapshots", "region", ""),
+    ],
+)
+def test_lists_and_regions_of_a_wrong_kind_are_refused(side: str, field: str, wrong: Any) -> None:
+    """Regions and versions are lists of texts, a snapshot's region is a text, and none is empty."""
+    item = (image if side == "images" else snapshot)("b", **{field: wrong})
+    with pytest.raises(BadPage, match=f"the (item|image) b.* {field.rstrip('s')}"):
+        rows(*([[item, image()]] if side == "images" else [[image("b")], [item, snapshot()]]))
+
+
+def test_fields_nested_too_deep_are_refused() -> None:
+    """What cannot be written as JSON is refused with its item."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(BadPage, match="the image a has unknown fields nested too deep to be kept"):
+        rows([image(odd=deep)])
+
+
 def test_what_is_unknown_is_kept() -> None:
     """Unknown fields go to `extra`, keys sorted, those of /snapshots under a key of their own; each told once."""
     listed = image(zone="z", price=1.5, big=2**70, status="odd")
@@ -240,6 +316,12 @@ def test_many_unknown_fields_are_told_shortly() -> None:
     assert told.endswith("field-0000, field-0001, field-0002, field-0003, field-0004 and 995 more")
     (told,) = notes([image(**{"x" * 2**20: 1})])
     assert len(told) < 200
+
+
+def test_five_unknown_fields_are_all_told() -> None:
+    """Up to five unknown fields are told by name, each to 40 characters; none is said to be left out."""
+    (told,) = notes([image(**{f"{letter}" * 40: 1 for letter in "vwxyz"})])
+    assert told == "/images has fields not known yet, kept in extra: " + ", ".join(letter * 40 for letter in "vwxyz")
 
 
 @pytest.mark.parametrize("name", ["a\x00b", "😀", "‮", "\x1b[2J", "a\nb\r", "x" * 2**20, "", "\ufeff", "=1+1"])

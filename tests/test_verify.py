@@ -18,7 +18,7 @@ from genesis_etl.lake.schema import IMAGES
 from genesis_etl.maintenance.verify import SCHEMA, has_failed, verify
 from genesis_etl.rows import ROW
 from tests.conftest import figure
-from tests.histories import at, land, land_all, land_compacted, rows, snapshot_of
+from tests.histories import at, land, land_all, land_compacted, rows, rows_files, snapshot_of
 
 STATES = {"2026-11-01": rows("a"), "2026-11-02": rows("a", "b"), "2026-11-03": rows("b", "c"), "2026-11-04": []}
 
@@ -36,9 +36,9 @@ def statuses() -> dict[str, str]:
     return {each["file"]: each["status"] for each in verify("lake").to_pylist() if each["status"] != "ok"}
 
 
-def age(file: Path) -> None:
-    """Make a file look two hours old."""
-    os.utime(file, (time.time() - 7200,) * 2)
+def age(file: Path, minutes: int = 120) -> None:
+    """Make a file look so many minutes old."""
+    os.utime(file, (time.time() - 60 * minutes,) * 2)
 
 
 def test_a_whole_lake_is_ok_in_a_row_per_account() -> None:
@@ -124,9 +124,41 @@ def test_a_rows_file_without_commit_is_an_orphan_after_an_hour() -> None:
     (rows_file,) = Path("lake/store/rows/other").rglob("*.parquet")
     commit.unlink()
     assert statuses() == {}
-    age(rows_file)
+    age(rows_file, 59)
+    assert statuses() == {}
+    age(rows_file, 61)
     assert statuses() == {str(rows_file)[5:]: "orphan"}
     assert not has_failed(verify("lake"))
+
+
+@pytest.mark.parametrize("name", [".x.parquet.tmp", f".20261101T000000000000Z-{'a' * 8}-{'b' * 16}.parquet.tmp"])
+def test_what_a_run_left_half_written_is_a_stray_after_an_hour(name: str) -> None:
+    """A temporary file is one that is being written, until it is an hour old, whoever made it."""
+    filled()
+    file = Path("lake/store/rows/default/2026", name)
+    file.write_bytes(b"PAR1")
+    age(file, 59)
+    assert statuses() == {}
+    age(file, 61)
+    assert statuses() == {str(file)[5:]: "stray"}
+    assert not has_failed(verify("lake"))
+
+
+def test_what_a_missing_rows_file_costs_depends_on_what_was_compacted_later() -> None:
+    """No table needs a rows file that is gone where a later one has its captures; any other has to be restored."""
+    filled()
+    loose = [file for file in rows_files("lake", "default") if not file.is_compacted]
+    (compacted,) = (file for file in rows_files("lake", "default") if file.is_compacted)
+    for file, words in [(each, "no table needs it") for each in loose[:3]] + [
+        (loose[3], "restore it"),
+        (compacted, "restore it"),
+    ]:
+        path = Path("lake", file.path)
+        data = path.read_bytes()
+        path.unlink()
+        (missing,) = (each for each in verify("lake").to_pylist() if each["file"] == file.path)
+        assert words in missing["detail"]
+        path.write_bytes(data)
 
 
 def test_the_rows_file_of_a_damaged_commit_is_no_orphan() -> None:
