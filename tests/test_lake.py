@@ -653,3 +653,16 @@ def test_a_commit_that_may_yet_come_keeps_its_rows(monkeypatch: pytest.MonkeyPat
     assert len(open_lake("lake").sql("select * from captures")) == 0
     write(*late[0])
     assert open_lake("lake").sql("select image_id from images")["image_id"].tolist() == ["a"]
+
+
+def test_commits_read_together_are_as_if_read_alone() -> None:
+    """Of landings, a compaction and a `forget`, read at once, each commit tells what it tells alone."""
+    lake = Lake("lake")
+    for number in range(4):
+        land(lake, f"2026-11-0{number + 1}", [row("a", "R1"), row(f"b{number}", "R1")])
+    compact(lake, now=at("2026-11-05"))
+    lake.mark("default", Facts("forget", forgot=Forgot(at("2026-01-01"), 0)), at("2026-11-05T00:00:01"))
+    read = [(file, lake.read(file)) for file in lake.list("captures").files]
+    alone = [parse_commit(*each) for each in read]
+    assert sorted(len(commit.captures) for commit in alone) == [0, 1, 1, 1, 1, 4]
+    assert parse_commits(read) == alone

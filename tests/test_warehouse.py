@@ -119,6 +119,25 @@ def test_history_compares_null_as_null_and_an_empty_list_as_itself() -> None:
     ]
 
 
+@pytest.mark.parametrize("column", ROW.names)
+def test_history_compares_every_column(column: str) -> None:
+    """Of two rows that differ in one column alone each has its own history, together or in turn."""
+    one = row("a", "R1", name="x", type="snapshot")
+    other = {
+        **one,
+        column: {"created_at": at("2026-01-02"), "updated_at": at("2026-01-02"), "size_gib": 7.0}.get(column),
+    }
+    if other[column] is None:
+        other[column] = ["v9"] if column == "versions" else "other"
+    both = [one, other]
+    land_all(Lake("lake"), {f"2026-11-0{n + 1}": state for n, state in enumerate([both, [one], [other], [], both, []])})
+    found = [
+        (str(each[column]), f"{each['first_seen']:%d}", f"{each['last_seen']:%d}") for each in table("image_history")
+    ]
+    runs = [(one, "01", "02"), (other, "01", "01"), (other, "03", "03"), (one, "05", "05"), (other, "05", "05")]
+    assert sorted(found) == sorted((str(each[column]), first, last) for each, first, last in runs)
+
+
 def test_images_are_those_of_each_accounts_newest_capture() -> None:
     """`images` holds the newest capture of every account, empty where that one is."""
     lake = Lake("lake")

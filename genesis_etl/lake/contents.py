@@ -6,7 +6,7 @@ A capture belongs to the greatest stem whose commit lists it and whose rows file
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from genesis_etl.errors import LakeError
+from genesis_etl.lake.ahead import read_ahead
 from genesis_etl.lake.commit import Commit
 from genesis_etl.lake.evidence import Held, losses
 from genesis_etl.lake.layout import Dataset, LakeFile, Listing, time_of
@@ -55,13 +56,15 @@ class Contents:
     """What a lake holds at one moment.
 
     `captures` has one row per capture: the columns of `CAPTURES` and `path`, where its rows file can be opened on
-    this machine as long as `storage` is there. `damage` is what a query that needs it has to refuse.
+    this machine as long as `storage` is there. `damage` is what a query that needs it has to refuse. With `is_uniform`
+    all these rows files are of this version's schema, so that none lacks a column.
     """
 
     captures: pa.Table
     damage: tuple[Damage, ...] = ()
     commit_files: frozenset[LakeFile] = frozenset()
     storage: Storage | None = None
+    is_uniform: bool = False
 
     def refuse_damage(
         self, account: str | None = None, since: datetime | None = None, end: datetime | None = None
@@ -80,10 +83,12 @@ class Files(Protocol):
     """Whose files are read: a `Lake`."""
 
     storage: Storage
+    older: set[str]
 
     def list(self, dataset: Dataset, account: str | None = None) -> Listing: ...
     def parse(self, file: LakeFile) -> Commit: ...
     def open(self, commit: Commit) -> str: ...
+    def parse_many(self, files: Sequence[LakeFile]) -> None: ...
     def held(self, file: LakeFile) -> Held | None: ...
 
 
@@ -119,6 +124,7 @@ class _Reading:
         self._commits: dict[str, list[Commit]] = defaultdict(list)
         self._suspects: list[tuple[Commit, str, bool]] = []
         self._unreadable: dict[LakeFile, Damage] = {}
+        read_ahead(lake, self._files)
         for file in sorted(self._files, key=lambda file: file.stem, reverse=True):
             self._read(file)
 
@@ -128,7 +134,8 @@ class _Reading:
         captures = pa.concat_tables([empty, *self._tables], promote_options="permissive")
         rows = self._lake.list("rows", self._account)
         damage = (*self._damage(), *self._hidden(rows), *self._lost(rows))
-        return Contents(captures, damage, frozenset(self._files), self._lake.storage)
+        is_uniform = self._lake.older.isdisjoint(captures["path"].to_pylist())
+        return Contents(captures, damage, frozenset(self._files), self._lake.storage, is_uniform)
 
     def _read(self, file: LakeFile) -> None:
         key = (file.account, file.name)

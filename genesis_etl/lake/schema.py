@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from genesis_etl.lake.layout import Table
 from genesis_etl.rows import INSTANT, ROW, described
@@ -78,7 +79,7 @@ class NewerSchema(ValueError):
     """A file that a later version of genesis-etl wrote."""
 
 
-def schema_version(schema: pa.Schema) -> int:
+def schema_version(schema: pa.Schema | pq.FileMetaData) -> int:
     """Return the version of our schema that a file was written with; NewerSchema if it is later than ours."""
     version = int((schema.metadata or {}).get(b"genesis_etl.schema_version", b"1"))
     if version > SCHEMA_VERSION:

@@ -34,6 +34,7 @@ class Warehouse(Engine):
 
     def __init__(self, contents: Contents, *, regions: tuple[str, ...] = (), as_of: datetime | None = None) -> None:
         self._files_open: list[str] = []
+        self._is_uniform = contents.is_uniform
         self._connection = duckdb.connect(":memory:")
         self._run("set timezone = 'UTC'")
         self._run("set python_enable_replacements = false")
@@ -121,7 +122,10 @@ class Warehouse(Engine):
             self._table(name, IMAGES.append(pa.field("path", pa.string())).empty_table())
             return
         with duckdb_errors():
-            files = self._connection.read_parquet(paths, filename=True, union_by_name=True, hive_partitioning=False)
+            # To unite their columns, DuckDB reads the footer of every file before the first query.
+            files = self._connection.read_parquet(
+                paths, filename=True, union_by_name=not self._is_uniform, hive_partitioning=False
+            )
             ours = self._connection.from_arrow(IMAGES.empty_table())
             known = set(files.columns)
             # Files of an older schema lack columns, and their order hangs on which file is read first.

@@ -26,6 +26,7 @@ class LocalStorage:
     """A folder on this machine."""
 
     keeps_failed_writes = False
+    readers = 2
 
     def __init__(self, root: str) -> None:
         self.url = root
@@ -123,7 +124,7 @@ class LocalStorage:
 
     def local_path(self, path: str, data: bytes | None = None) -> str:
         """Return the file's own path."""
-        return str((self._root / path).resolve())
+        return os.path.realpath(self._root / path)
 
     def _created(self, file: Path) -> BinaryIO:
         """Open a new file, and again where a neighbour has just removed the folder for being empty."""

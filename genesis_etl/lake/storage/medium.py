@@ -42,11 +42,13 @@ class Entry:
 class Storage(Protocol):
     """A folder of whole files; LakeError, naming the path, for whatever the medium refuses.
 
-    `keeps_failed_writes` tells whether a write that failed may still appear later, as an upload to a store may.
+    `keeps_failed_writes` tells whether a write that failed may still appear later, as an upload to a store may;
+    `readers`, how many threads that read at the same time make it faster.
     """
 
     url: str
     keeps_failed_writes: bool
+    readers: int
 
     def list(self, below: str, enters: Callable[[str], bool]) -> list[Entry]:
         """Return everything below a folder, by path; nothing where there is no such folder.

@@ -52,6 +52,7 @@ class S3Storage:
     """
 
     keeps_failed_writes = True  # a store may complete an upload after we gave it up
+    readers = 16
 
     def __init__(self, url: str, patience: Patience | None = None) -> None:
         self.url = url

@@ -56,13 +56,13 @@ shown as (
 
 -- a row comes where a run begins and goes after its end; where one run goes on in the next, both cancel out
 turns as (
-    select r.first_n as n, 1 as turn, r.*
+    select r.* exclude (first_n, last_n), r.first_n as n, 1 as turn
     from lake_runs as r
     inner join shown as s
         on s.account = r.account
         and s.n = r.first_n
     union all
-    select r.last_n + 1 as n, -1 as turn, r.*
+    select r.* exclude (first_n, last_n), r.last_n + 1 as n, -1 as turn
     from lake_runs as r
     inner join shown as s
         on s.account = r.account
@@ -70,14 +70,9 @@ turns as (
 ),
 
 turned as (
-    select
-        account,
-        n,
-        image_id
+    select * exclude (turn)
     from turns
-    group by
-        account, n, image_id, name, type, region, created_at, updated_at, os_type, family, slug, versions,
-        size_gib, status, source_instance_id, source_snapshot_id, extra
+    group by all
     having sum(turn) <> 0
 ),
 

@@ -3,29 +3,12 @@
 -- from: lake_runs; runs that go on in the next capture are one, whichever files they lie in
 with spans as (
     select
-        account,
+        * exclude (first_n, last_n),
         min(first_n) as first_n,
         max(last_n) as last_n,
-        sum(last_n - first_n + 1) as captures,
-        image_id,
-        name,
-        type,
-        region,
-        created_at,
-        updated_at,
-        os_type,
-        family,
-        slug,
-        versions,
-        size_gib,
-        status,
-        source_instance_id,
-        source_snapshot_id,
-        extra
+        sum(last_n - first_n + 1) as captures
     from lake_runs
-    group by
-        account, image_id, name, type, region, created_at, updated_at, os_type, family, slug, versions,
-        size_gib, status, source_instance_id, source_snapshot_id, extra
+    group by all
 ),
 
 -- images with a row that went and came back; sorting them alone is much cheaper than sorting all
@@ -34,83 +17,51 @@ broken as (
 ),
 
 pieces as (
-    select
-        r.*,
-        max(r.last_n) over (
-            partition by
-                r.account, r.image_id, r.name, r.type, r.region, r.created_at, r.updated_at, r.os_type, r.family,
-                r.slug, r.versions, r.size_gib, r.status, r.source_instance_id, r.source_snapshot_id, r.extra
-            order by r.first_n, r.last_n
-            rows between unbounded preceding and 1 preceding
-        ) as reach
+    select r.*
     from lake_runs as r
     inner join broken as b
         on b.account = r.account
         and b.image_id = r.image_id
 ),
 
-numbered as (
+-- a row comes where a run begins and goes after its end
+turns as (
+    select * exclude (first_n, last_n), first_n as n, 1 as turn from pieces
+    union all
+    select * exclude (first_n, last_n), last_n + 1 as n, -1 as turn from pieces
+),
+
+-- where one run goes on in the next, both cancel out
+turned as (
+    select * exclude (turn), sum(turn) as turn
+    from turns
+    group by all
+    having sum(turn) <> 0
+),
+
+-- lists, so that no window has to name all that makes two rows the same
+moves as (
     select
-        *,
-        sum(case when first_n <= reach + 1 then 0 else 1 end) over (
-            partition by
-                account, image_id, name, type, region, created_at, updated_at, os_type, family, slug, versions,
-                size_gib, status, source_instance_id, source_snapshot_id, extra
-            order by first_n, last_n
-            rows unbounded preceding
-        ) as run
-    from pieces
+        * exclude (n, turn),
+        list_sort(list(n) filter (where turn > 0)) as comes,
+        list_sort(list(n) filter (where turn < 0)) as goes
+    from turned
+    group by all
+),
+
+stays as (
+    select * exclude (comes), unnest(comes) as first_n from moves
 ),
 
 merged as (
-    select
-        s.account,
-        s.first_n,
-        s.last_n,
-        s.image_id,
-        s.name,
-        s.type,
-        s.region,
-        s.created_at,
-        s.updated_at,
-        s.os_type,
-        s.family,
-        s.slug,
-        s.versions,
-        s.size_gib,
-        s.status,
-        s.source_instance_id,
-        s.source_snapshot_id,
-        s.extra
+    select s.* exclude (captures)
     from spans as s
     left join broken as b
         on b.account = s.account
         and b.image_id = s.image_id
     where b.image_id is null
     union all
-    select
-        account,
-        min(first_n) as first_n,
-        max(last_n) as last_n,
-        image_id,
-        name,
-        type,
-        region,
-        created_at,
-        updated_at,
-        os_type,
-        family,
-        slug,
-        versions,
-        size_gib,
-        status,
-        source_instance_id,
-        source_snapshot_id,
-        extra
-    from numbered
-    group by
-        account, image_id, name, type, region, created_at, updated_at, os_type, family, slug, versions,
-        size_gib, status, source_instance_id, source_snapshot_id, extra, run
+    select * exclude (goes), list_min(list_filter(goes, lambda n: n > first_n)) - 1 as last_n from stays
 )
 
 select
@@ -118,21 +69,7 @@ select
     f.captured_at as first_seen,
     l.captured_at as last_seen,
     g.captured_at as gone_at,
-    m.image_id,
-    m.name,
-    m.type,
-    m.region,
-    m.created_at,
-    m.updated_at,
-    m.os_type,
-    m.family,
-    m.slug,
-    m.versions,
-    m.size_gib,
-    m.status,
-    m.source_instance_id,
-    m.source_snapshot_id,
-    m.extra
+    m.* exclude (account, first_n, last_n)
 from merged as m
 inner join lake_captures as f
     on f.account = m.account

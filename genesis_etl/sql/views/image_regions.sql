@@ -5,21 +5,7 @@ select
     r.account,
     c.capture_id,
     c.captured_at,
-    r.image_id,
-    r.name,
-    r.type,
-    r.region,
-    r.created_at,
-    r.updated_at,
-    r.os_type,
-    r.family,
-    r.slug,
-    r.versions,
-    r.size_gib,
-    r.status,
-    r.source_instance_id,
-    r.source_snapshot_id,
-    r.extra
+    r.* exclude (account, first_seen, last_seen, path)
 from lake_rows as r
 inner join lake_captures as c
     on c.path = r.path

@@ -25,48 +25,18 @@ moments as (
 )
 
 select
-    r.account,
     c.n as first_n,
     c.n as last_n,
-    r.image_id,
-    r.name,
-    r.type,
-    r.region,
-    r.created_at,
-    r.updated_at,
-    r.os_type,
-    r.family,
-    r.slug,
-    r.versions,
-    r.size_gib,
-    r.status,
-    r.source_instance_id,
-    r.source_snapshot_id,
-    r.extra
+    r.* exclude (first_seen, last_seen, path)
 from lake_single_rows as r
 inner join lake_captures as c
     on c.path = r.path
     and c.captured_at between r.first_seen and r.last_seen
 union all
 select
-    r.account,
     case when r.first_seen <= s.first_at then s.first_n else f.first_n end as first_n,
     case when r.last_seen >= s.last_at then s.last_n else l.last_n end as last_n,
-    r.image_id,
-    r.name,
-    r.type,
-    r.region,
-    r.created_at,
-    r.updated_at,
-    r.os_type,
-    r.family,
-    r.slug,
-    r.versions,
-    r.size_gib,
-    r.status,
-    r.source_instance_id,
-    r.source_snapshot_id,
-    r.extra
+    r.* exclude (first_seen, last_seen, path)
 from lake_many_rows as r
 inner join stretches as s
     on s.path = r.path
