@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
+import shutil
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,33 @@ from tests.listening import Listener
 from tests.stores import BUCKET, KEYS, FaultyStore, moto
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+RAM = Path("/dev/shm")
+ROOMY = 4 * 2**30  # bytes; the tests need a tenth of it
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the folders of tests in memory where there is room, for most of what landing takes is waiting for a disk."""
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ and os.access(RAM, os.W_OK) and shutil.disk_usage(RAM).free > ROOMY:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(RAM)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes a worker for long: the groups, of which the servers' wait more than they work."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+def fewer(cases: Iterable[Any], count: int) -> list[Any]:
+    """Return cases for `parametrize`, of which all but so many, spread evenly, are for `make test-all`."""
+    cases = list(cases)
+    step = len(cases) / count
+    quick = {int(step * place) for place in range(count)}
+    return [
+        pytest.param(*case if isinstance(case, tuple) else (case,), marks=() if place in quick else pytest.mark.slow)
+        for place, case in enumerate(cases)
+    ]
 
 
 @pytest.fixture(autouse=True)

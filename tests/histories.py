@@ -146,7 +146,8 @@ def answers(url: str) -> dict[str, pa.Table]:
 # What is loaded before the fork is loaded once for all.
 _DEATHS = """
 import builtins, os, pathlib, shutil, sys
-for step in range(100):
+import genesis_etl.query.warehouse
+for step in range(0, 100, STRIDE):
     shutil.copytree("whole", f"lake{step}")
     child = os.fork()
     if child == 0:
@@ -176,13 +177,14 @@ os._exit(0)
 """
 
 
-def died_at_every_step(work: str, *arguments: str) -> int:
+def died_at_every_step(work: str, *arguments: str, stride: int = 1) -> int:
     """Run `work(url)` on copies `lake0`, `lake1`, … of the lake `whole`; each dies at a later change of the disk.
 
-    `work` is a script that defines it. Returns the number of the last copy, whose run came to its end.
+    `work` is a script that defines it. With a stride only every so manieth copy is made. Returns the number of the
+    last copy, whose run came to its end.
     """
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    command = [sys.executable, "-c", work + _DEATHS, *arguments]
+    command = [sys.executable, "-c", f"{work}\nSTRIDE = {stride}{_DEATHS}", *arguments]
     done = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)

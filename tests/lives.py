@@ -114,7 +114,7 @@ def draw_life(random: Random, captures: int, images: int, *, is_steady: bool = F
             there = [image for image in there if image not in random.sample(there, min(away, len(there)))]
         states.append([each for image in there for each in image.rows])
     late = {n for n in range(captures - 1) if random.random() < random.choice((0.0, 0.2))}
-    compactions = {n for n in range(captures) if random.random() < 1.5 / captures} if random.random() < 0.4 else set()
+    compactions = {n for n in range(captures) if random.random() < 1.5 / captures} if random.random() < 0.25 else set()
     return Life(list(zip(moments, states, strict=True)), late, compactions)
 
 
@@ -164,7 +164,7 @@ def live(url: str, lives: dict[str, Life], seed: int) -> Iterator[History]:
     """Land the lives and yield what a model knows of them: as they came to lie, then compacted.
 
     Compaction in the middle comes with a grace or without; sometimes files of captures picked by hand lie over it. In
-    the end a third is compacted as users do, the others by hand, which takes a tenth of the time.
+    the end a quarter is compacted as users do, the others by hand, which takes a tenth of the time.
     """
     random = Random(seed)
     lake = Lake(url)
@@ -189,7 +189,7 @@ def live(url: str, lives: dict[str, Life], seed: int) -> Iterator[History]:
             _fold(lake, year, [each for each in done if random.random() < 0.7], 50 * DAY)
         history[account] = sorted(taken, key=lambda each: (each.at, each.id))
     yield history
-    if random.random() < 1 / 3:
+    if random.random() < 1 / 4:
         compact(lake, grace=timedelta(), now=max(each.at for every in history.values() for each in every) + 2 * DAY)
     else:
         for done in held.values():

@@ -29,7 +29,7 @@ from genesis_etl.lake.lake import Lake
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
-from tests.conftest import files_of, listing, refused, settings_for, told
+from tests.conftest import fewer, files_of, listing, refused, settings_for, told
 from tests.raw import BODY, TOKEN, addresses, answer, chunks, client_of, deaf, failure, raw
 
 WORDS = ("GET /images page 2, attempt ",)
@@ -208,10 +208,10 @@ def test_a_redirect_is_named_by_its_host(sandbox: Sandbox, location: str, shown:
     refused(settings_for(sandbox), sandbox.token, 5, f"points to {shown};")
 
 
-@pytest.mark.parametrize("status", ["200 OK", "302 Found", "404 Not Found", "503 Busy"])
+@pytest.mark.parametrize("status", fewer(["200 OK", "302 Found", "404 Not Found", "503 Busy"], 1))
 def test_memory_stays_bounded(status: str) -> None:
     """A body that unpacks to 400 MB is refused, with whatever status it comes, before it takes them."""
-    packer = zlib.compressobj(wbits=31)
+    packer = zlib.compressobj(level=1, wbits=31)
     bomb = b"".join(packer.compress(b" " * 2**20) for _ in range(400)) + packer.flush()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     error = failure(answer(bomb, "Content-Encoding: gzip", "Location: http://x/", status=status))

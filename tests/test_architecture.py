@@ -45,6 +45,7 @@ def modules() -> dict[str, Path]:
     return {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return what a file imports, wherever in it: inside functions and for types, too."""
     found: set[str] = set()

@@ -31,7 +31,7 @@ from genesis_etl.query import report
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.version import __version__
 from tests.commands import ERROR, ETL, Ended, Run, etl, refused
-from tests.conftest import files_of, full_disk, listing, some_images, some_snapshots
+from tests.conftest import fewer, files_of, full_disk, listing, some_images, some_snapshots
 from tests.histories import at, land, rows
 
 COMMANDS = sorted(cli.commands)
@@ -150,7 +150,7 @@ def test_head_may_close_the_pipe() -> None:
     assert process.wait(10) == 0
 
 
-@pytest.mark.parametrize(("command", "code"), [("export", 2), ("check", 1), ("verify", 1)])
+@pytest.mark.parametrize(("command", "code"), fewer([("check", 1), ("export", 2), ("verify", 1)], 1))
 def test_a_closed_pipe_hides_no_failure(command: str, code: int) -> None:
     """`genesis-etl check | head -1` ends as check does, or cron would never ring."""
     capture = land(Lake("lake"), at("2026-11-20"), rows("a"))
@@ -818,12 +818,12 @@ def test_prices_and_regions_reach_the_reports(lake: Sandbox, run: Run, monkeypat
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["export"],
         ["images"],
-        ["report", "snapshot-growth"],
-        ["report", "region-coverage", "--matrix"],
         ["report", "--list"],
-        ["sql", "select * from image_history order by all"],
+        pytest.param(["export"], marks=pytest.mark.slow),
+        pytest.param(["report", "snapshot-growth"], marks=pytest.mark.slow),
+        pytest.param(["report", "region-coverage", "--matrix"], marks=pytest.mark.slow),
+        pytest.param(["sql", "select * from image_history order by all"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

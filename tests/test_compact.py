@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from genesis_etl.errors import LakeError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import new_file, temporary_path
-from genesis_etl.maintenance.compact import Compaction, compact
+from genesis_etl.maintenance.compact import Compaction, compact, compact_account
 from genesis_etl.opened import open_lake
 from tests.conftest import figure
 from tests.histories import (
@@ -242,24 +242,34 @@ STEP = st.tuples(
 )
 
 
-def play(url: str, steps: list[tuple[str, int, str, list[Row]]]) -> None:
-    """Live a random history on two lakes, one of which is compacted now and then; both must tell the same."""
+HISTORIES = st.lists(st.lists(STEP, min_size=1, max_size=16), min_size=5, max_size=5)
+
+
+def play(url: str, histories: list[list[tuple[str, int, str, list[Row]]]]) -> None:
+    """Live random histories on two lakes, one of which is compacted now and then; both must tell the same.
+
+    Each history has accounts of its own, so that a lake holds all of them and is asked once.
+    """
     plain, compacted = Lake(f"{url}/plain"), Lake(f"{url}/compacted")
-    now = at("2025-12-20 01:00")
-    for number, (step, hours, account, state) in enumerate(steps):
-        # One image has one size and name in a capture, as in a merged reading.
-        whole = {each["image_id"]: each for each in state}
-        state = [{**whole[each["image_id"]], "region": each["region"]} for each in state]
-        if step == "compact":
-            now += timedelta(hours=hours)
-            if compacted.accounts():
-                compact(compacted, grace=timedelta(hours=hours), now=now)
-            continue
-        if step == "land":
-            now += timedelta(hours=hours)
-        moment = now if step == "land" else now - timedelta(hours=hours, minutes=number)
-        land(plain, moment, state, account)
-        land(compacted, moment, state, account)
+    for place, steps in enumerate(histories):
+        now = at("2025-12-20 01:00")
+        accounts: set[str] = set()
+        for number, (step, hours, letter, state) in enumerate(steps):
+            # One image has one size and name in a capture, as in a merged reading.
+            whole = {each["image_id"]: each for each in state}
+            state = [{**whole[each["image_id"]], "region": each["region"]} for each in state]
+            if step == "compact":
+                now += timedelta(hours=hours)
+                for account in sorted(accounts):
+                    compact_account(compacted, account, grace=timedelta(hours=hours), now=now)
+                continue
+            if step == "land":
+                now += timedelta(hours=hours)
+            moment = now if step == "land" else now - timedelta(hours=hours, minutes=number)
+            account = f"{letter}{place}"
+            accounts.add(account)
+            land(plain, moment, state, account)
+            land(compacted, moment, state, account)
     if not plain.accounts():
         return
     without_ids = (
@@ -275,25 +285,22 @@ def play(url: str, steps: list[tuple[str, int, str, list[Row]]]) -> None:
         assert one.report_rows(name, **options).equals(other.report_rows(name, **options))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(STEP, min_size=1, max_size=14))
-def test_random_histories_tell_the_same_compacted_or_not(steps: list[tuple[str, int, str, list[Row]]]) -> None:
-    """Renames, gaps, disappearances, returns, late and empty captures, two accounts: compaction changes no answer."""
-    with tempfile.TemporaryDirectory() as folder:
-        play(folder, steps)
+@pytest.mark.parametrize(
+    ("part", "lakes"), [(0, 3), *(pytest.param(part, 50, marks=pytest.mark.slow) for part in range(1, 5))]
+)
+def test_random_histories_tell_the_same_compacted_or_not(part: int, lakes: int) -> None:
+    """Renames, gaps, disappearances, returns, late and empty captures, two accounts: compaction changes no answer.
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
-def test_a_thousand_random_histories_tell_the_same(part: int) -> None:
-    """The same law over a thousand histories, 250 in each part."""
+    A lake holds five histories; in `make test-all` they are a thousand.
+    """
 
     @seed(part)
-    @settings(max_examples=250, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(st.lists(STEP, min_size=1, max_size=16))
-    def law(steps: list[tuple[str, int, str, list[Row]]]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            play(folder, steps)
+    @settings(max_examples=lakes, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(HISTORIES)
+    def law(histories: list[list[tuple[str, int, str, list[Row]]]]) -> None:
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            figure("histories of compaction", sum(bool(steps) for steps in histories))
+            play(folder, histories)
 
     law()
 
@@ -307,14 +314,14 @@ def work(url):
 """
 
 
-@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_step_nothing_is_lost_or_doubled(stride: int) -> None:
     """Sudden death at the n-th change of the disk, for every n: the same answers, and the next run ends the work."""
     land_all(Lake("whole"), HISTORY)
     before = answers("whole")
-    last = died_at_every_step(KILLED)
+    last = died_at_every_step(KILLED, stride=stride)
     assert last > 10
-    for step in range(last, -1, -stride):
+    for step in range(0, last + 1, stride):
         lake = f"lake{step}"
         assert answers(lake) == before
         figure("steps")
@@ -323,13 +330,14 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(stride: int) -> None:
         assert len(rows_files(lake)) >= 3
 
 
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("operation", ["os.fsync", "os.rename"])
-def test_an_io_error_leaves_old_or_new(operation: str) -> None:
+def test_an_io_error_leaves_old_or_new(operation: str, stride: int) -> None:
     """A full disk at the n-th step ends with exit 6, the same answers and no half-written file."""
     land_all(Lake("whole"), HISTORY)
     before = answers("whole")
     original: Callable[..., Any] = getattr(os, operation.removeprefix("os."))
-    for step in range(20):
+    for step in range(0, 40, stride):
         shutil.rmtree("lake", ignore_errors=True)
         shutil.copytree("whole", "lake")
         left = step

@@ -54,7 +54,7 @@ def test_five_exporters_at_once_land_every_capture() -> None:
     assert not has_failed(verify("lake"))
 
 
-@pytest.mark.parametrize(("landings", "queries"), [(45, 200), pytest.param(220, 1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("landings", "queries"), [(25, 100), pytest.param(220, 1_000, marks=pytest.mark.slow)])
 def test_readers_beside_landings_and_compactions_are_never_wrong(landings: int, queries: int) -> None:
     """Queries during landings, compactions and the sweep of what they replaced (1,000 during 220): 0 failed, 0 wrong.
 

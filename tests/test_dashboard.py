@@ -32,7 +32,7 @@ from genesis_etl.dashboard.page import (
 )
 from genesis_etl.errors import SettingsError
 from genesis_etl.lake.lake import Lake
-from genesis_etl.opened import open_lake
+from genesis_etl.opened import OpenLake, open_lake
 from genesis_etl.query.sources import one_line
 from genesis_etl.settings import Settings
 from tests.conftest import full_disk
@@ -91,11 +91,18 @@ def page_of(url: Any, **options: Any) -> Page:
     return Page(make_page(open_lake(str(url), **options)))
 
 
-def test_the_headline_figures_are_those_of_the_reports_and_of_sql(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def forty_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[OpenLake, Page]:
+    """Return a grown lake, which is only read, and its page; the tests of one xdist group share them."""
+    url = tmp_path_factory.mktemp("grown")
+    grown(url)
+    return open_lake(str(url)), page_of(url)
+
+
+@pytest.mark.xdist_group("forty days")
+def test_the_headline_figures_are_those_of_the_reports_and_of_sql(forty_days: tuple[OpenLake, Page]) -> None:
     """Images, snapshots, GiB and regions equal the report's last row and a query that shares nothing with it."""
-    grown(tmp_path)
-    lake = open_lake(str(tmp_path))
-    page = page_of(tmp_path)
+    lake, page = forty_days
     last = lake.report_rows("snapshot-growth").to_pylist()[-1]
     (counted,) = lake.sql_rows(
         "select count(distinct image_id) as images, count(distinct region) as regions, "
@@ -108,30 +115,32 @@ def test_the_headline_figures_are_those_of_the_reports_and_of_sql(tmp_path: Path
     assert page.named("regions") == [number(counted["regions"])]
 
 
-def test_the_figures_of_a_region_are_those_of_its_report(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("forty days")
+def test_the_figures_of_a_region_are_those_of_its_report(forty_days: tuple[OpenLake, Page]) -> None:
     """Narrowed to a region, the page shows what `--region` prints."""
-    grown(tmp_path)
-    page = page_of(tmp_path)
+    lake, page = forty_days
     for place, region in enumerate(["R1", "R2"], start=1):
-        last = open_lake(str(tmp_path)).report_rows("snapshot-growth", region=region).to_pylist()[-1]
+        last = lake.report_rows("snapshot-growth", region=region).to_pylist()[-1]
         assert page.named("snapshots")[place] == number(last["closing"])
         assert page.named("gib")[place] == number(last["gib_closing"])
 
 
-def test_changes_are_against_thirty_days_before(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("forty days")
+def test_changes_are_against_thirty_days_before(forty_days: tuple[OpenLake, Page]) -> None:
     """One snapshot a day makes 30 more in 30 days, of the images too."""
-    grown(tmp_path)
-    assert "30 more snapshots than 30 days ago, 42 now" in page_of(tmp_path).text
-    assert page_of(tmp_path).text.count("+30 in 30 days") == 2
+    _, page = forty_days
+    assert "30 more snapshots than 30 days ago, 42 now" in page.text
+    assert page.text.count("+30 in 30 days") == 2
 
 
+@pytest.mark.xdist_group("forty days")
 @pytest.mark.parametrize(
     "report", ["snapshot-growth", "region-coverage", "changes", "stale-snapshots", "capture-health"]
 )
-def test_every_report_stands_on_the_page_with_its_command(tmp_path: Path, report: str) -> None:
+def test_every_report_stands_on_the_page_with_its_command(forty_days: tuple[OpenLake, Page], report: str) -> None:
     """Each part names the command that prints its numbers, of this account."""
-    grown(tmp_path)
-    assert any(f"genesis-etl report {report} --account default" in command for command in page_of(tmp_path).commands)
+    _, page = forty_days
+    assert any(f"genesis-etl report {report} --account default" in command for command in page.commands)
 
 
 def test_every_command_on_the_page_runs(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -152,14 +161,14 @@ def test_a_statement_of_the_page_fits_into_a_command(name: str) -> None:
     assert not re.search(r'--|["$`\\\n]|  ', text)
 
 
-def test_stale_snapshots_and_changes_are_counted_as_their_reports_do(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("forty days")
+def test_stale_snapshots_and_changes_are_counted_as_their_reports_do(forty_days: tuple[OpenLake, Page]) -> None:
     """The titles of both lists state how many rows their commands print."""
-    grown(tmp_path)
-    lake = open_lake(str(tmp_path))
+    lake, page = forty_days
     stale = lake.report_rows("stale-snapshots")
-    text = page_of(tmp_path).text
+    text = page.text
     assert f"{len(stale)} snapshots older than 90 days hold {number(sum(stale['size_gib'].to_pylist()))} GiB" in text
-    since = re.findall(r"--since ([0-9-]+)", make_page(lake))[0]
+    since = re.findall(r"--since ([0-9-]+)", " ".join(page.commands))[0]
     assert f"{len(lake.report_rows('changes', since=since))} changes since" in text
 
 
@@ -375,6 +384,7 @@ def test_a_page_for_a_device_leaves_the_device(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+@pytest.mark.slow
 def test_a_lake_of_many_images_makes_a_small_page_soon(tmp_path: Path) -> None:
     """20,000 images, all of them changed: under 1 MB, and far from slow."""
     lake = Lake(str(tmp_path))

@@ -223,7 +223,13 @@ def plain(word: str) -> str:
     return word.rstrip("0").rstrip(".") if re.fullmatch(r"[0-9]+\.[0-9]+", word) else word
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=() if path.stem == "region_coverage" else pytest.mark.slow)
+        for path in NOTEBOOKS
+    ],
+)
 def test_notebooks_run_and_are_stored_without_outputs(path: Path) -> None:
     """A notebook runs from top to bottom on the sample, draws, tells what SQL tells, and is committed clean."""
     notebook = nbformat.read(path, as_version=4)

@@ -14,7 +14,7 @@ from genesis_etl.api.page import Page
 from genesis_etl.errors import ListMoved
 from genesis_etl.reading import MAX_PASSES, Reading, read_account
 from genesis_etl.sandbox import Fault, Sandbox
-from tests.conftest import figure, settings_for
+from tests.conftest import fewer, figure, settings_for
 
 Item = dict[str, Any]
 ORDERS: dict[str, Callable[[Item], Any]] = {
@@ -217,7 +217,9 @@ def test_the_histories_are_hard() -> None:
     assert wrong > 100
 
 
-@pytest.mark.parametrize("fault", [None, "past-end=404,times=0", "close-after=0,times=0", "cache,times=0,obey=true"])
+@pytest.mark.parametrize(
+    "fault", fewer([None, "past-end=404,times=0", "close-after=0,times=0", "cache,times=0,obey=true"], 2)
+)
 def test_no_capture_is_wrong_over_http(serve: Callable[..., Sandbox], fault: str | None) -> None:
     """The same over a real socket, with pages of 100 in parallel, whatever stands or ends in between."""
     now: dict[str, Account] = {}

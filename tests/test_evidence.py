@@ -6,6 +6,7 @@ The one exception is the newest loose commit of an account: nobody in the lake h
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -137,9 +138,23 @@ def is_newest_loose_commit(file: LakeFile, url: str) -> bool:
     return file.dataset == "captures" and file.kind == "capture" and file.stem == max(stems)
 
 
-def hold(kind: str, spoil: str, numbers: slice) -> int:
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return lakes of a kind, each made once and only read."""
+    made: dict[str, Path] = {}
+
+    def find(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp(kind)
+            build(kind, str(made[kind]))
+        return made[kind]
+
+    return find
+
+
+def hold(whole: Path, spoil: str, numbers: slice) -> int:
     """Spoil one file of a lake after the other, and hold what comes of it against what is promised; count them."""
-    build(kind, "whole")
+    shutil.copytree(whole, "whole")
     before = told("whole")
     alone = {account: told("whole", account) for account in ACCOUNTS}
     files = [*commit_files("whole"), *rows_files("whole")][numbers]
@@ -191,19 +206,21 @@ def hold(kind: str, spoil: str, numbers: slice) -> int:
     return len(files)
 
 
-@pytest.mark.parametrize("spoil", SPOILS)
-@pytest.mark.parametrize(("kind", "numbers"), [("compacted", slice(1, 10, 3)), ("grace", slice(2, 40, 13))])
-def test_some_files_spoilt_change_no_answer_in_silence(kind: str, numbers: slice, spoil: str) -> None:
-    """Every seventh file of two lakes, spoilt in eight ways: answers stay or end with 6, and `verify` says why."""
-    assert hold(kind, spoil, numbers) >= 2
+FEW = {"compacted": slice(1, 10, 5), "grace": slice(2, 40, 20)}
+
+
+@pytest.mark.parametrize(("spoil", "kind"), list(zip(SPOILS, itertools.cycle(FEW), strict=False)))
+def test_some_files_spoilt_change_no_answer_in_silence(built: Callable[[str], Path], spoil: str, kind: str) -> None:
+    """Some files of two lakes, spoilt in eight ways: answers stay or end with 6, and `verify` says why."""
+    assert hold(built(kind), spoil, FEW[kind]) >= 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spoil", SPOILS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_file_spoilt_changes_no_answer_in_silence(kind: str, spoil: str) -> None:
+def test_every_file_spoilt_changes_no_answer_in_silence(built: Callable[[str], Path], kind: str, spoil: str) -> None:
     """Every file of five lakes, spoilt in eight ways, more than 500 cases."""
-    assert hold(kind, spoil, slice(None)) >= 8
+    assert hold(built(kind), spoil, slice(None)) >= 8
 
 
 # --- and what is no loss
@@ -232,10 +249,10 @@ def test_late_captures_and_compactions_between_them_are_no_loss() -> None:
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_lakes_laid_together_after_anything_are_no_loss(step: int) -> None:
+def test_lakes_laid_together_after_anything_are_no_loss(built: Callable[[str], Path], step: int) -> None:
     """Two copies that were captured, compacted and forgotten apart are one lake without a loss."""
-    build("grace", "one")
-    shutil.copytree("one", "two")
+    for url in ("one", "two"):
+        shutil.copytree(built("grace"), url)
     works: list[Callable[[], object]] = [
         lambda: land(Lake("one"), at("2026-11-13"), rows("x"), "one"),
         lambda: compact(Lake("two"), grace=NOTHING, now=at("2026-12-01")),

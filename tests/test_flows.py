@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -12,16 +13,24 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import requests
 import yaml
 
-from flows import serve as serving_room
 from genesis_etl import open_lake
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.orchestrator import FLOW, ROOT, Prefect, free_port, listening, run_flow, serving, stored_text
+
+pytestmark = pytest.mark.xdist_group("prefect")  # one server, and one process that imports Prefect
+
+
+@pytest.fixture(scope="module")
+def serving_room() -> ModuleType:
+    """Import `flows/serve.py` where it is needed, for with it comes all of Prefect."""
+    return importlib.import_module("flows.serve")
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +44,6 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
         server.stop()
 
 
-@pytest.mark.xdist_group("prefect")
 def test_a_running_server_shows_the_flow_completed_with_its_tasks(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -59,7 +67,6 @@ def test_a_running_server_shows_the_flow_completed_with_its_tasks(
     assert told[2] == f"landed 140 images in {rows} rows as {file}"
 
 
-@pytest.mark.xdist_group("prefect")
 def test_a_failing_account_stops_no_other_and_fails_the_flow_by_name(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -87,7 +94,6 @@ def test_a_failing_account_stops_no_other_and_fails_the_flow_by_name(
         assert token not in stored_text(prefect.home)
 
 
-@pytest.mark.xdist_group("prefect")
 def test_without_the_prefect_api_the_error_is_clear_and_the_command_captures(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -110,7 +116,7 @@ def test_without_the_prefect_api_the_error_is_clear_and_the_command_captures(
     assert len(open_lake(str(tmp_path / "data" / "lake")).sql("select * from captures")) == 1
 
 
-@pytest.mark.xdist_group("prefect")
+@pytest.mark.slow
 def test_with_prefects_database_locked_the_error_is_clear_and_the_command_captures(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -133,7 +139,7 @@ def test_with_prefects_database_locked_the_error_is_clear_and_the_command_captur
     assert len(open_lake(str(tmp_path / "data" / "lake")).sql("select * from captures")) == 1
 
 
-@pytest.mark.xdist_group("prefect")
+@pytest.mark.slow
 def test_an_artifact_has_fifty_rows_and_takes_the_place_of_ours_before_it(prefect: Prefect, tmp_path: Path) -> None:
     """Of two runs of `publish-page` the second's artifacts stay, newest periods first; those of others stay, too."""
     theirs = {"key": "snapshot-growth", "type": "table", "data": "[]", "description": "of another project"}
@@ -159,7 +165,7 @@ def test_an_artifact_has_fifty_rows_and_takes_the_place_of_ours_before_it(prefec
             prefect.delete(f"artifacts/{artifact['id']}")
 
 
-@pytest.mark.xdist_group("prefect")
+@pytest.mark.slow
 def test_what_hinders_an_artifact_or_its_removal_fails_no_run(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -334,7 +340,10 @@ def test_alarms_hear_of_failed_crashed_and_cancelled_runs_once_each(prefect: Pre
     ],
 )
 def test_what_is_no_alarm_is_refused_without_being_shown(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    serving_room: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A URL that cannot be told, or one in the wrong place, ends with 2 and one line that does not repeat it."""
     monkeypatch.setattr(sys, "argv", ["serve.py", *arguments])
@@ -364,6 +373,7 @@ def test_a_deployment_is_served_with_half_its_period(
     declared: str | None,
     served: str | None,
     awaited: timedelta | None,
+    serving_room: ModuleType,
     tmp_path: Path,
 ) -> None:
     """`if_older_than` stands as declared where it is shorter than the shortest period, else it is half of that.
@@ -380,7 +390,11 @@ def test_a_deployment_is_served_with_half_its_period(
 
 @pytest.mark.parametrize("text", ["deployments: [", "{}", "deployments: [{name: x}]"])
 def test_a_faulty_declaration_is_one_line(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    text: str,
+    serving_room: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A prefect.yaml that is none ends with 2 and names the file."""
     (tmp_path / "prefect.yaml").write_text(text)

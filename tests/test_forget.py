@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import shutil
@@ -22,7 +23,7 @@ from genesis_etl.maintenance.forget import forget, forgettable
 from genesis_etl.maintenance.verify import has_failed, verify
 from genesis_etl.opened import open_lake
 from tests.commands import ETL, Run, refused
-from tests.conftest import figure
+from tests.conftest import fewer, figure
 from tests.histories import (
     HISTORY,
     NOTHING,
@@ -72,9 +73,11 @@ def build(kind: str) -> None:
 KINDS = ["loose", "both", "compacted"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("before", [None, *map(at, HISTORY), at("2026-11-02 12:00:01"), at("2030-01-01")])
-def test_what_is_before_goes_and_the_rest_stays(kind: str, before: Any) -> None:
+BEFORE = [None, *map(at, HISTORY), at("2026-11-02 12:00:01"), at("2030-01-01")]
+
+
+@pytest.mark.parametrize(("before", "kind"), fewer(itertools.product(BEFORE, KINDS), 7))
+def test_what_is_before_goes_and_the_rest_stays(before: Any, kind: str) -> None:
     """Whichever files captures lie in, those before the time are gone for good and all others answer as before."""
     build(kind)
     everything, times, other = observed(), captured(), observed("other")
@@ -83,16 +86,17 @@ def test_what_is_before_goes_and_the_rest_stays(kind: str, before: Any) -> None:
     done = forget(Lake("lake"), "default", before)
     assert done == planned
     assert sum(each.captures for each in done) == len([at for at in times if at < end])
+    left = observed()
     assert captured() == [at for at in times if at >= end]
-    assert observed().to_pylist() == later(everything, end)
+    assert left.to_pylist() == later(everything, end)
     assert observed("other") == other
     if before is None:
         assert Lake("lake").accounts() == ["other"]
     assert not has_failed(verify("lake"))
-    gone = {each["image_id"] for each in everything.to_pylist()} - {each["image_id"] for each in observed().to_pylist()}
-    left = [Lake("lake").rows(file) for file in rows_files("lake", "default")]
-    assert gone.isdisjoint(id for table in left for id in table["image_id"].to_pylist())
-    assert all(at >= end for table in left for at in table["first_seen"].to_pylist())
+    gone = set(everything["image_id"].to_pylist()) - set(left["image_id"].to_pylist())
+    tables = [Lake("lake").rows(file) for file in rows_files("lake", "default")]
+    assert gone.isdisjoint(id for table in tables for id in table["image_id"].to_pylist())
+    assert all(at >= end for table in tables for at in table["first_seen"].to_pylist())
 
 
 def test_what_stays_is_compacted_and_answers_as_if_nothing_else_had_been() -> None:
@@ -103,10 +107,11 @@ def test_what_stays_is_compacted_and_answers_as_if_nothing_else_had_been() -> No
     land_all(Lake("fresh"), fresh)
     land(Lake("fresh"), at("2026-11-01"), rows("x"), "other")
     for _ in range(2):
+        told = answers("lake")
         for name, table in answers("fresh").items():
             if name != "captures":
                 columns = [column for column in table.column_names if column != "capture_id"]
-                assert answers("lake")[name].select(columns) == table.select(columns), name
+                assert told[name].select(columns) == table.select(columns), name
         compact(Lake("lake"), grace=NOTHING, now=NOW)
     assert forget(Lake("lake"), "default", D) == []
 
@@ -210,7 +215,7 @@ def work(url):
 """
 
 
-@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("before", [D, None])
 def test_killed_at_any_step_the_lake_is_whole(before: Any, stride: int) -> None:
     """Sudden death at every change of the disk: each capture is as it was or gone, and another run ends the work."""
@@ -221,9 +226,9 @@ def test_killed_at_any_step_the_lake_is_whole(before: Any, stride: int) -> None:
     shutil.copytree("lake", "whole")
     everything, other = observed(), observed("other")
     end = before or at("2100-01-01")
-    last = died_at_every_step(KILLED, before.isoformat() if before else "")
+    last = died_at_every_step(KILLED, before.isoformat() if before else "", stride=stride)
     assert last >= 8
-    for step in range(last, -1, -stride):
+    for step in range(0, last + 1, stride):
         shutil.rmtree("lake")
         os.rename(f"lake{step}", "lake")
         figure("steps")

@@ -33,7 +33,7 @@ from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
 from tests.commands import ETL, Run, refused
-from tests.conftest import settings_for
+from tests.conftest import fewer, settings_for
 from tests.histories import Row, at, commit_files, land, land_all, row, rows, rows_files, snapshot_of
 
 ROOT = Path(__file__).parent.parent
@@ -354,13 +354,10 @@ REFUSED = f"written with schema version {NEXT}, this genesis-etl reads up to {SC
 @pytest.mark.parametrize(
     "command",
     [
-        ["sql", "select 1"],
-        ["report", "snapshot-growth"],
-        ["report", "region-coverage", "--account", "default"],
-        ["report", "changes", "--as-of", "2030-01-01"],
-        ["dashboard", "--output", "page.html"],
-        ["compact"],
-        ["forget", "--account", "default", "--yes"],
+        *(["sql", "select 1"], ["report", "snapshot-growth"], ["dashboard", "--output", "page.html"], ["compact"]),
+        pytest.param(["report", "region-coverage", "--account", "default"], marks=SLOW),
+        pytest.param(["report", "changes", "--as-of", "2030-01-01"], marks=SLOW),
+        pytest.param(["forget", "--account", "default", "--yes"], marks=SLOW),
         ["forget", "--account", "default", "--before", "2026-11-02", "--yes"],
     ],
     ids=" ".join,
@@ -514,7 +511,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [COMMANDS[0], *(pytest.param(each, marks=SLOW) for each in COMMANDS[1:])])
 def test_a_lake_that_is_still_may_be_copied_by_anything(command: str) -> None:
     """Copied, moved or packed, it answers every table and report, is whole, and lives on."""
     build("both")
@@ -630,7 +627,13 @@ def told_or_missing(url: str) -> set[tuple[str, datetime, str]] | None:
         return None
 
 
-@pytest.mark.parametrize("order", [ORDER, ("store/rows", "store/captures")], ids=["commits first", "rows first"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param(ORDER, id="commits first"),
+        pytest.param(("store/rows", "store/captures"), id="rows first", marks=SLOW),
+    ],
+)
 def test_an_interrupted_copy_is_seen_if_commits_came_first(order: tuple[str, ...]) -> None:
     """Cut off at any file it answers in full or with 6; rows first, it may tell of fewer captures, silently."""
     aged("source")
@@ -656,7 +659,7 @@ def test_an_interrupted_copy_is_seen_if_commits_came_first(order: tuple[str, ...
     assert (silent > 0) == (order != ORDER)
 
 
-@pytest.mark.parametrize("dataset", ORDER)
+@pytest.mark.parametrize("dataset", fewer(ORDER, 1))
 def test_a_file_cut_by_an_interrupted_copy_is_seen_and_copied_again(dataset: str) -> None:
     """`cp` cut off within a file leaves it cut: 6 names it, and copying everything once more mends it."""
     build("loose")
@@ -671,6 +674,7 @@ def test_a_file_cut_by_an_interrupted_copy_is_seen_and_copied_again(dataset: str
     assert not has_failed(verify("copy"))
 
 
+@SLOW
 def test_a_sweep_without_grace_during_a_copy_is_seen_and_mended() -> None:
     """Commits that go without grace: the copy answers in full, with 6, or the copying named them; again mends it."""
     aged("source")
@@ -704,7 +708,7 @@ def test_what_is_forgotten_during_a_copy_has_to_be_forgotten_there(before: datet
     assert refusals > 0
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=SLOW)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=SLOW)])
 def test_copies_beside_exports_and_compactions_are_whole(rounds: int) -> None:
     """`cp -r`, commits first, while two accounts are captured, captures are compacted and a week's files are swept.
 
@@ -794,7 +798,7 @@ def compact_lakes(*urls: str) -> None:
         compact(Lake(url), grace=NOTHING, now=at("2026-11-26"))
 
 
-@pytest.mark.parametrize("is_compacted", [False, True])
+@pytest.mark.parametrize("is_compacted", fewer([True, False], 1))
 def test_lakes_of_different_accounts_are_one(is_compacted: bool) -> None:
     """Two lakes laid into one folder tell what one lake of both accounts tells, compacted or not."""
     for url, states, account in (("one", MINE, "mine"), ("two", YOURS, "yours")):
@@ -807,7 +811,7 @@ def test_lakes_of_different_accounts_are_one(is_compacted: bool) -> None:
     assert not has_failed(verify("merged"))
 
 
-@pytest.mark.parametrize("is_compacted", [False, True])
+@pytest.mark.parametrize("is_compacted", fewer([True, False], 1))
 def test_one_account_captured_on_two_machines_is_one_history(is_compacted: bool) -> None:
     """Captures of the same account from two lakes interleave as if one machine had made them, compacted too."""
     for url, states in (("one", MINE), ("two", YOURS)):

@@ -497,6 +497,22 @@ def test_delta_tables_are_replaced_in_one_version(run: Run) -> None:
     assert len(deltalake.DeltaTable("delta/images", version=0).to_pandas()) == len(ROWS)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("s3")
+def test_delta_tables_lie_on_an_object_store(run: Run, url: str) -> None:
+    """`--delta s3://…` takes the credentials and the endpoint of the lake, and replaces what is there."""
+    deltalake = pytest.importorskip("deltalake")
+    from genesis_etl.publish.delta import storage_options
+
+    place = url.replace("a lake", "delta")
+    land(Lake("lake"), START, ROWS)
+    for _ in range(2):
+        ended = run("publish", "--lake", "lake", "--delta", place)
+        assert (ended.code, ended.err) == (0, "")
+    found = deltalake.DeltaTable(f"{place}/images", storage_options=storage_options())
+    assert (found.version(), len(found.to_pandas())) == (1, len(ROWS))
+
+
 @pytest.mark.parametrize("place", ["lake", "lake/tables/delta", "./lake/delta", "gs://x/y"])
 def test_delta_tables_never_lie_in_the_lake(run: Run, place: str) -> None:
     """There whoever reads a folder would count them as well; that, and a URL of another kind, ends with 2."""

@@ -569,11 +569,19 @@ GOLDENS: dict[str, dict[str, Any]] = {name.replace("-", "_"): {} for name in rep
 }
 
 
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the lake of the golden results, which is only read; the tests of one xdist group share it."""
+    url = str(tmp_path_factory.mktemp("golden"))
+    golden_lake(url)
+    return url
+
+
+@pytest.mark.xdist_group("golden")
 @pytest.mark.parametrize("name", GOLDENS)
-def test_golden(name: str) -> None:
+def test_golden(golden: str, name: str) -> None:
     """A report's CSV over a fixed account is the golden file, byte for byte."""
-    golden_lake("lake")
-    opened = open_lake("lake", regions=("NORD-NO-KRS-1", "NORD-NO-KRS-2"), price=0.05)
+    opened = open_lake(golden, regions=("NORD-NO-KRS-1", "NORD-NO-KRS-2"), price=0.05)
     data = render(opened.report_rows(name.split(".")[0].replace("_", "-"), **GOLDENS[name]), "csv")
     file = GOLDEN / f"{name}.csv"
     if os.environ.get("REGENERATE_GOLDEN"):
@@ -669,10 +677,11 @@ def test_an_empty_lake_has_no_report_but_sql(name: str) -> None:
         assert open_lake("lake").sql(f"select * from {table}").empty
 
 
+@pytest.mark.xdist_group("golden")
 @pytest.mark.parametrize("name", report_names())
-def test_every_report_knows_how_it_was(name: str) -> None:
+def test_every_report_knows_how_it_was(golden: str, name: str) -> None:
     """With `as_of` a report of a lake is the report of the lake as it was then."""
-    golden_lake("lake")
+    shutil.copytree(golden, "lake")
     age = {"older_than": "7d"} if name == "stale-snapshots" else {}
     now = open_lake("lake").report_rows(name, as_of="2026-10-17", **age)
     earlier = open_lake("lake").sql("select count(*) as n from captures where captured_at < '2026-10-18'")["n"][0]

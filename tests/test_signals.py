@@ -52,8 +52,8 @@ def is_stopped(done: subprocess.CompletedProcess[str], number: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "instants"),
     [
-        (["export"], 12),
-        (["dashboard", "--lake", "lake"], 12),
+        (["export"], 6),
+        (["dashboard", "--lake", "lake"], 6),
         pytest.param(["export"], 100, marks=pytest.mark.slow),
         pytest.param(["dashboard", "--lake", "lake"], 100, marks=pytest.mark.slow),
         pytest.param(["report", "snapshot-growth", "--lake", "lake"], 100, marks=pytest.mark.slow),

@@ -82,6 +82,17 @@ def known_captures(lake: Lists, account: str) -> tuple[set[str], int]:
     return ids, forgotten
 
 
+def forgotten_until(lake: Lists, account: str) -> datetime | None:
+    """Return the time up to which captures of an account were forgotten, None where none were."""
+    times = []
+    for file in lake.list("captures", account).files:
+        if file.kind == "forget":
+            with contextlib.suppress(FileNotFoundError, ValueError, LakeError):
+                if (forgot := lake.parse(file).facts.forgot) is not None:
+                    times.append(forgot.before)
+    return max(times, default=None)
+
+
 def loose_captures(lake: Lists, account: str, before: datetime) -> set[str]:
     """Return the captures before a time that lie in files of their own and in no compacted one."""
     files = lake.list("captures", account).files

@@ -221,11 +221,6 @@ class Lake:
         """Return a rows file as it lies on the storage now, with the columns of `IMAGES`."""
         return parse_rows(self.storage.read(file.path), IMAGES)
 
-    def forgotten(self, account: str) -> datetime | None:
-        """Return the time up to which captures of an account were forgotten, None where none were."""
-        marks = [self.parse(file) for file in self.list("captures", account).files if file.kind == "forget"]
-        return max((mark.facts.forgot.before for mark in marks if mark.facts.forgot), default=None)
-
     def held(self, file: LakeFile) -> Held | None:
         """Return what a compaction's rows file says it holds; None where it cannot be read, or is another's."""
         try:

@@ -122,6 +122,7 @@ def test_sized_account_evolves() -> None:
         assert any(before - after and after - before for before, after in itertools.pairwise(days))
 
 
+@pytest.mark.slow
 def test_hundred_thousand_entries_are_exact() -> None:
     """The largest size is exact too, and its second answer is the first one kept."""
     account = Account(1, "newest", 100_000, NOON)

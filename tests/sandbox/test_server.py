@@ -316,6 +316,7 @@ def test_pages_together_are_the_account(generation: str) -> None:
         assert total == 250
 
 
+@pytest.mark.slow
 def test_large_account_answers_in_milliseconds() -> None:
     """After the first page, a page of 100,000 entries takes some milliseconds, wherever it lies."""
     with Sandbox(images=100_000, generation="seed", at=NOON, rate=0) as sandbox:
