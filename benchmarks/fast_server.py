@@ -67,7 +67,8 @@ class Server(asyncio.Protocol):
                 empty = b'{"images": [], "total_count": 0, "page": 1, "per_page": 100}'
                 body = self._images.get(number, empty)
             else:
-                body = b'{"snapshots": [], "total_count": 0, "page": 1, "per_page": 100}'
+                name = url.path.rpartition("/")[2]
+                body = f'{{"{name}": [], "total_count": 0, "page": 1, "per_page": 100}}'.encode()
             date = format_datetime(datetime.now(UTC), usegmt=True)
             answer = (
                 f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: {date}\r\n"

@@ -52,7 +52,7 @@ class MovingList:
         return [image["id"] for image in self.images]
 
     def __call__(self, collection: str, at: datetime) -> list[dict[str, Any]]:
-        if collection == "snapshots":
+        if collection != "images":
             return []
         if self._random.random() < CHANCE:
             for _ in range(self._random.choice(STEPS)):

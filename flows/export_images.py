@@ -109,9 +109,12 @@ def read_images(account: str, options: Options) -> State[Proven | None]:
         return _told(None, f"fresh: the newest capture is younger than {options['if_older_than']}, nothing was asked")
     reading = proven.reading
     snapshots = "no snapshots" if reading.snapshots is None else counted(len(reading.snapshots), "snapshot")
+    instances = "none asked for" if reading.instances is None else counted(len(reading.instances), "instance")
     images, requests = counted(len(reading.images), "image"), counted(proven.requests, "request")
     passes = f"{reading.passes} {'pass' if reading.passes == 1 else 'passes'}"
-    return _told(proven, f"/images lists {images}, /snapshots {snapshots}; {requests}, {passes}")
+    return _told(
+        proven, f"/images lists {images}, /snapshots {snapshots}, /instances {instances}; {requests}, {passes}"
+    )
 
 
 @task(name="normalise", task_run_name="normalise-{account}", **_OURS)
@@ -198,7 +201,7 @@ def export_images(
         config: Settings file; `genesis-etl.toml` in the working directory if left out.
         lake: Folder or URL of the lake; that of the settings if left out.
         allow_empty: Believe an API that suddenly lists nothing.
-        without_snapshots: Do not read /snapshots.
+        without_snapshots: Do not read /snapshots, nor /instances.
         if_older_than: Leave out accounts whose newest capture is younger, as `30m`.
     """
     with showing_failure("captures"):

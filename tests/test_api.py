@@ -78,7 +78,7 @@ def test_what_passes_leaves_no_trace(sandbox: Sandbox, fault: Fault) -> None:
     )
     assert files_of("lake")[before] == files_of("another")[after]
     repeated = 0 if fault.kind in ("gzip", "delay") else 1
-    assert (capture.retries, capture.requests) == (repeated, 10 + repeated)
+    assert (capture.retries, capture.requests) == (repeated, 11 + repeated)
     assert len(sandbox.requests) == capture.requests
 
 

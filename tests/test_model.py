@@ -222,6 +222,12 @@ SLIPS = {
         "not bool_and(is_at_end) as is_retired",
     ),
     "changes of the first capture": ("reports/changes.sql", "r.last_n >= c.n - 1", "r.last_n >= c.n"),
+    "a source that goes again and again": (
+        "reports/changes.sql",
+        "bool_or(source_instance_exists) filter (where is_before)\n            and not",
+        "true\n            and not",
+    ),
+    "a name of the first capture": ("reports/stale_snapshots.sql", "arg_max(source_i", "arg_min(source_i"),
     "null that is not null": (
         "reports/changes.sql",
         "and status_before is distinct from status_after\n    union",

@@ -21,7 +21,7 @@ import genesis_etl
 from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES
-from genesis_etl.lake.schema import TABLE_SCHEMAS
+from genesis_etl.lake.schema import SCHEMA_VERSION, TABLE_SCHEMAS
 from genesis_etl.lake.tables import captures_of, published
 from genesis_etl.maintenance.compact import compact, compact_account
 from genesis_etl.maintenance.forget import forget
@@ -49,7 +49,7 @@ def table(url: str, name: str, account: str | None = None) -> pd.DataFrame:
 def state(url: str, name: str, account: str = "default") -> tuple[str, int]:
     """Return what a table's file says of the captures in it: the newest, and their number."""
     metadata = pq.read_schema(f"{url}/tables/{name}/{account}.parquet").metadata
-    assert metadata[b"genesis_etl.schema_version"] == b"1"
+    assert metadata[b"genesis_etl.schema_version"] == str(SCHEMA_VERSION).encode()
     return metadata[b"genesis_etl.newest_capture"].decode(), int(metadata[b"genesis_etl.captures"])
 
 

@@ -31,7 +31,7 @@ class Lists(Protocol):
 
 
 def newest_capture(
-    lake: Lists, account: str, *, with_snapshots: bool, notice: Callable[[str], None] | None
+    lake: Lists, account: str, *, having: str | None, notice: Callable[[str], None] | None
 ) -> Capture | None:
     """Return the newest capture of an account that can be read, as `Lake.newest` says.
 
@@ -54,8 +54,8 @@ def newest_capture(
                 raise LakeError(str(error), where=file.path, advice=advice) from None
             notice(f"{file.path}: {error}; the newest capture that can be read is taken for the newest")
             continue
-        if with_snapshots:
-            captures = captures.filter(pc.is_valid(captures["snapshots"]))
+        if having is not None:
+            captures = captures.filter(pc.is_valid(captures[having]))
         if not len(captures):
             continue
         order = pc.sort_indices(captures, [("captured_at", "descending"), ("capture_id", "descending")])

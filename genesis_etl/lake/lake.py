@@ -134,17 +134,17 @@ class Lake:
         self.storage.write(new_file("captures", account, moment.year, name, record).path, record)
 
     def newest(
-        self, account: str, *, with_snapshots: bool = False, notice: Callable[[str], None] | None = None
+        self, account: str, *, having: str | None = None, notice: Callable[[str], None] | None = None
     ) -> Capture | None:
         """Return the account's newest capture that can be read, None before the first.
 
-        With `with_snapshots`, the newest that could read /snapshots. A newer commit that cannot be read is told to
-        `notice`; without one, and for a commit of a later version, LakeError. Stems sort by time and none holds a
-        capture later than itself, so the last ones tell.
+        With `having`, the newest that could read `snapshots`, or `instances`. A newer commit that cannot be read is
+        told to `notice`; without one, and for a commit of a later version, LakeError. Stems sort by time and none holds
+        a capture later than itself, so the last ones tell.
         """
         for _ in range(_LISTINGS):
             with contextlib.suppress(FileNotFoundError):  # compacted and swept since it was listed
-                return newest_capture(self, account, with_snapshots=with_snapshots, notice=notice)
+                return newest_capture(self, account, having=having, notice=notice)
         raise self._moving()
 
     def known(self, account: str, *, without: str = "") -> Known | None:

@@ -48,7 +48,7 @@ def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping
 @click.command("export")
 @click.option("--account", "accounts", multiple=True, metavar="NAME", help="This account alone; may be repeated.")
 @click.option("--allow-empty", is_flag=True, help="Believe an API that suddenly lists nothing.")
-@click.option("--without-snapshots", is_flag=True, help="Do not read /snapshots.")
+@click.option("--without-snapshots", is_flag=True, help="Do not read /snapshots, nor /instances.")
 @click.option("--if-older-than", metavar="D", help="Leave out accounts whose newest capture is younger, such as 10m.")
 @click.option("--no-publish", is_flag=True, help="Do not write the tables; `publish` does it later.")
 @click.option("--no-compact", is_flag=True, help="Do not compact, however many captures are loose.")
