@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
@@ -189,6 +190,84 @@ def gib_of(rows: list[Row]) -> Decimal | None:
     """Return the GiB of images whose size is known; none if no size is, 0 without images."""
     sizes = [Decimal(str(row["size_gib"])) for row in rows if row["size_gib"] is not None]
     return None if rows and not sizes else sum(sizes, Decimal(0))
+
+
+# --- usage
+
+
+def usage(
+    history: History,
+    *,
+    account: str | None = None,
+    region: str | None = None,
+    per_region: bool = False,
+    per_source: bool = False,
+    total: bool = False,
+    since: str | None = None,
+    until: str | None = None,
+    by: str = "month",
+    as_of: str | None = None,
+    price: float | None = None,
+) -> list[Row]:
+    """Let every capture's snapshots stand until the next capture, and cut that time at the ends of days."""
+    asked = dict(accounts(history, account, as_of))
+    found: list[Row] = []
+    for group in [list(asked)] if total and asked else [[name] for name in asked]:
+        used: dict[tuple[date, Any, Any], Fraction] = defaultdict(Fraction)
+        there: dict[tuple[date, Any, Any], set[tuple[str, str]]] = defaultdict(set)
+        sized: set[tuple[date, Any, Any]] = set()
+        scopes: set[tuple[Any, Any]] = set() if per_region or per_source or region else {(None, None)}
+        for name in group:
+            captures = asked[name]
+            for capture, after in zip(captures, [*captures[1:], captures[-1]], strict=True):
+                held: dict[tuple[Any, Any], dict[str, float | None]] = defaultdict(dict)
+                for row in capture.rows:
+                    place = row["region"] or "(none)"
+                    if row["type"] == "snapshot" and region in (None, place):
+                        source = row["source_instance_id"] if per_source else None
+                        held[place if per_region or region else None, source][row["image_id"]] = row["size_gib"]
+                scopes |= held.keys() if not per_source else set()
+                for day, share in _shares(capture.at, after.at):
+                    for scope, sizes in held.items():
+                        cell = (period_of(day, by), *scope)
+                        known = [Fraction(str(size)) for size in sizes.values() if size is not None]
+                        used[cell] += sum(known) * share
+                        there[cell] |= {(name, id) for id in sizes}
+                        sized |= {cell} if known else set()
+        firsts = [period_of(asked[name][0].at, by) for name in group]
+        newest = max(period_of(asked[name][-1].at, by) for name in group)
+        captured = {period_of(each.at, by) for name in group for each in asked[name]}
+        for period in periods(newest, by, since, until):
+            if period < min(firsts):
+                continue
+            of_period = {cell[1:] for cell in there if cell[0] == period} | scopes
+            for place, source in sorted(of_period, key=lambda each: [(part is None, part or "") for part in each]):
+                cell = (period, place, source)
+                gib = None if there[cell] and cell not in sized else round(float(used[cell]), 9)
+                found.append(
+                    {
+                        "account": None if total else group[0],
+                        "period": period,
+                        "region": place,
+                        "source_instance_id": source,
+                        "gib_months": gib,
+                        "cost": None if gib is None or price is None else gib * price,
+                        "snapshots": len(there[cell]),
+                        "basis": "partial" if period <= max(firsts) else "observed" if period in captured else "gap",
+                        "is_complete": period < newest,
+                    }
+                )
+    return found
+
+
+def _shares(begin: datetime, end: datetime) -> Iterator[tuple[date, Fraction]]:
+    """Yield the days from a capture to the next, each with how much of its month passed there; none, if it is none."""
+    day = begin.date()
+    while begin.date() == day or midnight(day) < end:
+        month = next_period(day.replace(day=1), "month") - day.replace(day=1)
+        passed = max(min(end, midnight(day + DAY)) - max(begin, midnight(day)), timedelta())
+        yield day, Fraction(passed // MOMENT, month // MOMENT)
+        day += DAY
 
 
 # --- region-coverage
@@ -386,6 +465,48 @@ def stale(
                 }
             )
     return sorted(found, key=lambda row: (row["account"], row["created_at"], row["image_id"]))
+
+
+def retention(
+    history: History,
+    *,
+    keep: tuple[timedelta, ...] = tuple(days * DAY for days in (7, 14, 30, 60, 90, 180, 365)),
+    account: str | None = None,
+    total: bool = False,
+    as_of: str | None = None,
+    price: float | None = None,
+) -> list[Row]:
+    """Go through the snapshots of every instance that are older than what is kept, and leave its newest."""
+    asked = dict(accounts(history, account, as_of))
+    found: list[Row] = []
+    for group in [list(asked)] if total and asked else [[name] for name in asked]:
+        for days in sorted(set(keep)):
+            freed: list[Row] = []
+            kept: list[Row] = []
+            for name in group:
+                now = latest(as_of) or asked[name][-1].at
+                instances: dict[str, list[Row]] = defaultdict(list)
+                for row, _ in images_of(asked[name][-1].rows, "snapshot").values():
+                    if row["source_instance_id"] is not None:
+                        instances[row["source_instance_id"]].append(row)
+                for every in instances.values():
+                    newest = max(row["created_at"] for row in every)
+                    for row in every:
+                        if now - row["created_at"] > days:
+                            (kept if row["created_at"] == newest else freed).append(row)
+            size, stays = gib_of(freed), gib_of(kept)
+            found.append(
+                {
+                    "account": None if total else group[0],
+                    "keep": days // DAY,
+                    "snapshots": len(freed),
+                    "size_gib": None if size is None else float(size),
+                    "cost_per_month": None if size is None or price is None else float(size) * price,
+                    "kept_as_newest": len(kept),
+                    "kept_gib": None if stays is None else float(stays),
+                }
+            )
+    return found
 
 
 def health(
