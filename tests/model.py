@@ -326,6 +326,104 @@ def coverage(
     return found
 
 
+def releases(history: History, **options: Any) -> list[Row]:
+    """Follow every image of the last capture of the range through the captures, region by region."""
+    every_type = {**options, "region": None, "type": None}
+    counted = {(row["account"], row["region"]): row["is_retired"] for row in coverage(history, **every_type)}
+    found: list[Row] = []
+    end = end_of(options.get("until"))
+    for name, every in accounts(history, options.get("account"), options.get("as_of")):
+        captures = [each for each in every if end is None or each.at < end]
+        living = images_of(captures[-1].rows) if captures else {}
+        families: dict[tuple[str, str], tuple[datetime, str]] = {}
+        for id, (row, _) in living.items():
+            key = (row["type"], row["family"] or f"of {id} alone")
+            families[key] = max(families.get(key, (row["created_at"], id)), (row["created_at"], id))
+        newest = {id for _, id in families.values()}
+        old = {row["image_id"] for row in captures[0].rows} if captures else set()
+        seen: dict[tuple[str, str | None], datetime | None] = {}
+        for capture in captures:
+            for row in capture.rows:
+                if row["region"] is not None:
+                    moment = None if capture is captures[0] else capture.at
+                    seen.setdefault((row["image_id"], row["region"]), moment)
+                    seen.setdefault((row["image_id"], None), moment)
+        for id, (row, places) in sorted(
+            living.items(), key=lambda each: (each[1][0]["type"], each[1][0]["name"], each[0])
+        ):
+            for place in sorted(region for account, region in counted if account == name):
+                if row["type"] == "snapshot" or options.get("type") not in (None, row["type"]):
+                    continue
+                if options.get("region") not in (None, place):
+                    continue
+                released, reached = None if id in old else seen.get((id, None)), seen.get((id, place))
+                found.append(
+                    {
+                        "account": name,
+                        "type": row["type"],
+                        "image_id": id,
+                        "region": place,
+                        "name": row["name"],
+                        "family": row["family"],
+                        "is_newest_of_family": id in newest,
+                        "created_at": row["created_at"],
+                        "released_at": released,
+                        "reached_at": reached,
+                        "days_to_region": (reached - released) / DAY if released and reached else None,
+                        "is_missing": None if counted[name, place] else place not in places,
+                    }
+                )
+    return found
+
+
+def coverage_history(
+    history: History,
+    *,
+    expected: tuple[str, ...] = (),
+    account: str | None = None,
+    region: str | None = None,
+    type: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    by: str = "day",
+    as_of: str | None = None,
+) -> list[Row]:
+    """Look into the last capture of every period, or that before it, for types and regions of the whole range."""
+    found: list[Row] = []
+    for name, captures in accounts(history, account, as_of):
+        first, newest = (period_of(captures[index].at, by) for index in (0, -1))
+        shown = [period for period in periods(newest, by, since, until) if period >= first]
+        states: dict[date, list[Taken]] = {}
+        for period in shown:
+            own = [each for each in captures if period_of(each.at, by) == period]
+            states[period] = own or [each for each in captures if period_of(each.at, by) < period][-1:]
+        looked_at = [row for every in states.values() for each in every for row in each.rows]
+        kinds = {row["type"] for row in looked_at} - {"snapshot"} if type is None else {type} - {"snapshot"}
+        kinds &= {row["type"] for row in looked_at}
+        places = {row["region"] for row in looked_at} | set(expected)
+        for period in shown:
+            last = states[period][-1]
+            for kind in sorted(kinds):
+                images = images_of(last.rows, kind)
+                for place in sorted(places - {None}):
+                    if region not in (None, place):
+                        continue
+                    there = sum(place in own for _, own in images.values())
+                    found.append(
+                        {
+                            "account": name,
+                            "period": period,
+                            "type": kind,
+                            "region": place,
+                            "images": there,
+                            "of": len(images),
+                            "coverage_pct": 100 * there / len(images) if images else None,
+                            "basis": "observed" if period_of(last.at, by) == period else "gap",
+                        }
+                    )
+    return found
+
+
 def matrix(history: History, **options: Any) -> list[Row]:
     """Tell for every image and every region that coverage names whether it is there."""
     regions = sorted({row["region"] for row in coverage(history, **options)})

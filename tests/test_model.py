@@ -30,12 +30,19 @@ MODELS: dict[str, Callable[..., list[Row]]] = {
     "usage": model.usage,
     "region-coverage": model.coverage,
     "region-coverage --matrix": model.matrix,
+    "coverage-history": model.coverage_history,
+    "releases": model.releases,
     "changes": model.changes,
     "stale-snapshots": model.stale,
     "retention": model.retention,
     "capture-health": model.health,
 }
-OF_COVERAGE = ("region-coverage", "region-coverage --matrix")  # know the regions expected
+OF_COVERAGE = (
+    "region-coverage",
+    "region-coverage --matrix",
+    "coverage-history",
+    "releases",
+)  # know the regions expected
 TABLES = {
     "images": model.images,
     "image_regions": model.image_regions,
@@ -67,6 +74,8 @@ def some_options(random: Random, history: History) -> Iterator[tuple[str, Option
             options["by"] = random.choice(("day", "day", "week", "month"))
             options["type"] = random.choice(("snapshot", "snapshot", "snapshot", "base-os"))
             options |= random.choice(({}, {}, {"per_region": True}, {"region": random.choice((*REGIONS, "(none)"))}))
+        if name == "coverage-history":
+            options["by"] = random.choice(("day", "week", "month"))
         if name in ("changes", "stale-snapshots", *OF_COVERAGE):
             options["region"] = random.choice((None, None, None, *REGIONS[:2]))
         if name in ("changes", *OF_COVERAGE):
@@ -247,6 +256,29 @@ SLIPS = {
         "reports/region_coverage.sql",
         "not bool_or(is_at_end) as is_retired",
         "not bool_and(is_at_end) as is_retired",
+    ),
+    "a period that shows its first day": (
+        "reports/coverage_history.sql",
+        "least(p.last_day, a.newest_day)",
+        "greatest(p.first_day, a.newest_day)",
+    ),
+    "types of the end alone": (
+        "reports/coverage_history.sql",
+        "and r.last_n >= i.first_n",
+        "and r.last_n >= i.last_n",
+    ),
+    "a gap that was seen": ("reports/coverage_history.sql", "s.first_n is null then", "s.last_n is null then"),
+    "a release of the first capture": ("reports/releases.sql", "and s.first_n > 1", "and s.first_n > 0"),
+    "a first capture that saw it arrive": ("reports/releases.sql", "and p.reached_n > 1", "and p.reached_n > 0"),
+    "the oldest of a family": (
+        "reports/releases.sql",
+        "order by created_at desc, image_id",
+        "order by created_at, image_id",
+    ),
+    "a region that is left for ever": (
+        "reports/releases.sql",
+        "bool_or(is_at_end) as is_here",
+        "bool_and(is_at_end) as is_here",
     ),
     "changes of the first capture": ("reports/changes.sql", "r.last_n >= c.n - 1", "r.last_n >= c.n"),
     "null that is not null": (
