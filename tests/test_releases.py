@@ -188,6 +188,28 @@ def test_the_newest_of_a_family_is_that_made_last() -> None:
     ]
 
 
+def test_coverage_of_the_newest_of_each_family() -> None:
+    """It counts the images that releases calls the newest of their family, by region and in the matrix."""
+    for options in ({}, {"until": "2026-09-15"}):
+        asked: dict[str, Any] = {"newest_of_family": True, "type": "cloud-image", **options}
+        newest = [
+            (id, region, bool(is_missing))
+            for id, region, is_newest, is_missing in report(
+                SAMPLE, "releases", "image_id", "region", "is_newest_of_family", "is_missing", **options
+            )
+            if is_newest
+        ]
+        lacking = Counter(region for _, region, is_missing in newest if is_missing)
+        covered = report(SAMPLE, "region-coverage", "region", "missing", "of", **asked)
+        assert {region: n for region, n, _ in covered if n} == lacking
+        ids = {id for id, *_ in newest}
+        assert {of for *_, of in covered} == {len(ids)}
+        assert set(report(SAMPLE, "region-coverage", "image_id", matrix=True, **asked)) == {(id,) for id in ids}
+        assert len(ids) < len(
+            report(SAMPLE, "region-coverage", "image_id", matrix=True, **{**asked, "newest_of_family": False})
+        )
+
+
 # --- coverage-history
 
 LEVEL = ("period", "type", "region", "images", "of", "coverage_pct", "basis")

@@ -30,6 +30,7 @@ from genesis_etl.settings import Settings
 @click.option("--keep", multiple=True, metavar="D", help="retention of so many days, such as 30d; may be repeated.")
 @click.option("--forecast", type=int, metavar="N", help="snapshot-growth goes on for so many periods.")
 @click.option("--matrix", is_flag=True, help="region-coverage with a row per image and a column per region.")
+@click.option("--newest-of-family", is_flag=True, help="region-coverage of the newest image of each family alone.")
 @click.option("--engine", default="duckdb", show_default=True, metavar="duckdb|spark", help="What runs the SQL.")
 @lake_option
 @row_options
