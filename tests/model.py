@@ -108,6 +108,15 @@ def images_of(rows: list[Row], type: str | None = None) -> dict[str, tuple[Row, 
     return found
 
 
+def newest_of_families(images: dict[str, tuple[Row, set[str]]]) -> set[str]:
+    """Return the ids of those made last of each type and family; one without a family is its own."""
+    families: dict[tuple[str, str], tuple[datetime, str]] = {}
+    for id, (row, _) in images.items():
+        key = (row["type"], row["family"] or f"of {id} alone")
+        families[key] = max(families.get(key, (row["created_at"], id)), (row["created_at"], id))
+    return {id for _, id in families.values()}
+
+
 # --- snapshot-growth
 
 
@@ -117,6 +126,7 @@ def growth(
     account: str | None = None,
     region: str | None = None,
     per_region: bool = False,
+    total: bool = False,
     type: str = "snapshot",
     since: str | None = None,
     until: str | None = None,
@@ -125,26 +135,35 @@ def growth(
     price: float | None = None,
 ) -> list[Row]:
     """Count presences: what a capture holds and the one before does not came, what it does not and that did went."""
+    asked = dict(accounts(history, account, as_of))
     found: list[Row] = []
-    for name, captures in accounts(history, account, as_of):
-        scopes: dict[str | None, list[Images]] = defaultdict(lambda: [{} for _ in captures])  # noqa: B023
-        if region is None and not per_region:
-            scopes[None] = [{} for _ in captures]
-        for index, capture in enumerate(captures):
-            for row in capture.rows:
-                place = row["region"] or "(none)"
-                if row["type"] == type and region in (None, place):
-                    scopes[place if per_region or region else None][index][row["image_id"]] = row
-        shown = periods(period_of(captures[-1].at, by), by, since, until)
-        for place, states in scopes.items():
-            found += [{"account": name, "region": place, **row} for row in _levels(captures, states, shown, by, price)]
-    return sorted(found, key=lambda row: (row["account"], row["period"], row["region"] or ""))
+    for group in [list(asked)] if total and asked else [[name] for name in asked]:
+        every = [asked[name] for name in group]
+        shown = periods(period_of(max(captures[-1].at for captures in every), by), by, since, until)
+        series: dict[str | None, list[list[Row]]] = defaultdict(list)
+        for captures in every:
+            scopes: dict[str | None, list[Images]] = defaultdict(lambda: [{} for _ in captures])  # noqa: B023
+            if region is None and not per_region:
+                scopes[None] = [{} for _ in captures]
+            for index, capture in enumerate(captures):
+                for row in capture.rows:
+                    place = row["region"] or "(none)"
+                    if row["type"] == type and region in (None, place):
+                        scopes[place if per_region or region else None][index][row["image_id"]] = row
+            for place, states in scopes.items():
+                series[place].append(list(_levels(captures, states, shown, by)))
+        moments = [[period_of(each.at, by) for each in captures] for captures in every]
+        for place, each in series.items():
+            for row in _finished(list(zip(*each, strict=True)), moments, price):
+                found.append({"account": None if total else group[0], "region": place, **row})
+    return sorted(found, key=lambda row: (row["account"] or "", row["period"], row["region"] or ""))
 
 
-def _levels(
-    captures: list[Taken], states: list[Images], shown: list[date], by: str, price: float | None
-) -> Iterator[Row]:
-    """Yield the periods of one account and region."""
+Level = tuple[int, Decimal | None]
+
+
+def _levels(captures: list[Taken], states: list[Images], shown: list[date], by: str) -> Iterator[Row]:
+    """Yield the periods of one account and region: what came and went, number and GiB before and after each."""
     times = [capture.at for capture in captures]
     came = Counter(period_of(min(times[0], row["created_at"]), by) for row in states[0].values())
     went: Counter[date] = Counter()
@@ -153,7 +172,7 @@ def _levels(
         went[period_of(moment, by)] += len(before.keys() - state.keys())
     weights: dict[int, Decimal | None] = {}
 
-    def level(day: date) -> tuple[int, Decimal | None]:
+    def level(day: date) -> Level:
         """Return the number and GiB of what there was just before a day began."""
         index = bisect_left(times, midnight(day)) - 1
         if index < 0:
@@ -163,25 +182,41 @@ def _levels(
             weights[index] = gib_of(list(states[index].values()))
         return len(states[index]), weights[index]
 
-    begun, newest = period_of(times[0], by), period_of(times[-1], by)
-    captured = {period_of(moment, by) for moment in times}
     for period in shown:
-        (opening, gib_before), (closing, gib) = level(period), level(next_period(period, by))
-        is_partial = period == begun
+        opening, closing = level(period), level(next_period(period, by))
+        yield {"period": period, "created": came[period], "deleted": went[period], "before": opening, "after": closing}
+
+
+def _together(levels: list[Level]) -> Level:
+    """Add up levels; GiB that are not known are left out, where there are others."""
+    count = sum(each for each, _ in levels)
+    known = [gib for each, gib in levels if each and gib is not None]
+    return count, sum(known, Decimal(0)) if known or not count else None
+
+
+def _finished(rows: list[tuple[Row, ...]], moments: list[list[date]], price: float | None) -> Iterator[Row]:
+    """Yield the rows of a series, of each account one; `moments` are the periods of each account's captures."""
+    firsts, newest = [each[0] for each in moments], max(each[-1] for each in moments)
+    captured = set(itertools.chain(*moments))
+    for of_accounts in rows:
+        period = of_accounts[0]["period"]
+        opening, gib_before = _together([row["before"] for row in of_accounts])
+        closing, gib = _together([row["after"] for row in of_accounts])
+        is_partial = min(firsts) <= period <= max(firsts)
         seen = "partial" if is_partial else "observed" if period in captured else "gap"
         net = closing - opening
         yield {
             "period": period,
             "opening": opening,
-            "created": came[period],
-            "deleted": went[period],
+            "created": sum(row["created"] for row in of_accounts),
+            "deleted": sum(row["deleted"] for row in of_accounts),
             "closing": closing,
             "net": net,
             "growth_pct": 100 * net / opening if opening and not is_partial else None,
             "gib_closing": None if gib is None else float(gib),
             "gib_net": None if gib is None or gib_before is None else float(gib - gib_before),
             "cost_per_month": None if gib is None or price is None else float(gib) * price,
-            "basis": "created_at" if period < begun else seen,
+            "basis": "created_at" if period < min(firsts) else seen,
             "is_complete": period < newest,
         }
 
@@ -280,6 +315,7 @@ def coverage(
     account: str | None = None,
     region: str | None = None,
     type: str | None = None,
+    newest_of_family: bool = False,
     since: str | None = None,
     until: str | None = None,
     as_of: str | None = None,
@@ -303,6 +339,8 @@ def coverage(
         alive = {row["region"] for row in now}
         for kind in sorted({row["type"] for row in now} if type is None else {type}):
             images = images_of(now, kind)
+            if newest_of_family:
+                images = {id: images[id] for id in sorted(newest_of_families(images))}
             for place in sorted(regions - {None}):
                 if not images or region not in (None, place):
                     continue
@@ -335,11 +373,7 @@ def releases(history: History, **options: Any) -> list[Row]:
     for name, every in accounts(history, options.get("account"), options.get("as_of")):
         captures = [each for each in every if end is None or each.at < end]
         living = images_of(captures[-1].rows) if captures else {}
-        families: dict[tuple[str, str], tuple[datetime, str]] = {}
-        for id, (row, _) in living.items():
-            key = (row["type"], row["family"] or f"of {id} alone")
-            families[key] = max(families.get(key, (row["created_at"], id)), (row["created_at"], id))
-        newest = {id for _, id in families.values()}
+        newest = newest_of_families(living)
         old = {row["image_id"] for row in captures[0].rows} if captures else set()
         seen: dict[tuple[str, str | None], datetime | None] = {}
         for capture in captures:
@@ -431,7 +465,11 @@ def matrix(history: History, **options: Any) -> list[Row]:
     found: list[Row] = []
     for name, every in accounts(history, options.get("account"), options.get("as_of")):
         for capture in [each for each in every if end is None or each.at < end][-1:]:
-            for id, (row, places) in images_of(capture.rows, options.get("type")).items():
+            images = images_of(capture.rows, options.get("type"))
+            newest = newest_of_families(images)
+            for id, (row, places) in images.items():
+                if options.get("newest_of_family") and id not in newest:
+                    continue
                 cells = {place: place in places for place in regions}
                 found.append({"account": name, "type": row["type"], "image_id": id, "name": row["name"], **cells})
     return sorted(found, key=lambda row: (row["account"], row["type"], row["name"], row["image_id"]))

@@ -73,7 +73,10 @@ def some_options(random: Random, history: History) -> Iterator[tuple[str, Option
         if name == "snapshot-growth":
             options["by"] = random.choice(("day", "day", "week", "month"))
             options["type"] = random.choice(("snapshot", "snapshot", "snapshot", "base-os"))
+            options |= random.choice(({}, {}, {"total": True}))
             options |= random.choice(({}, {}, {"per_region": True}, {"region": random.choice((*REGIONS, "(none)"))}))
+        if name.startswith("region-coverage"):
+            options |= random.choice(({}, {"newest_of_family": True}))
         if name == "coverage-history":
             options["by"] = random.choice(("day", "week", "month"))
         if name in ("changes", "stale-snapshots", *OF_COVERAGE):
@@ -230,6 +233,11 @@ SLIPS = {
         "select account, region, last_n + 1 as n, 1",
         "select account, region, last_n as n, 1",
     ),
+    "a total that is whole when its first account is": (
+        "reports/snapshot_growth.sql",
+        "max(first_at)) as date) as all_period",
+        "min(first_at)) as date) as all_period",
+    ),
     "nothing before the first capture": ("reports/snapshot_growth.sql", "when e.n = 1 then", "when e.n = 0 then"),
     "a month of thirty days": ("reports/usage.sql", "count(*) * 86400 as seconds", "30 * 86400 as seconds"),
     "use of several regions counted in each": (
@@ -257,6 +265,12 @@ SLIPS = {
         "not bool_or(is_at_end) as is_retired",
         "not bool_and(is_at_end) as is_retired",
     ),
+    "a family of two types": (
+        "reports/region_coverage.sql",
+        "partition by account, type, family order",
+        "partition by account, family order",
+    ),
+    "a family without a name": ("reports/region_coverage.matrix.sql", "nullif(family, '') is null", "family is null"),
     "a period that shows its first day": (
         "reports/coverage_history.sql",
         "least(p.last_day, a.newest_day)",
