@@ -102,9 +102,13 @@ class BadPage(ApiError):
 class PageMissing(BadPage):
     """The API answers 400 or 404 for a page after the first: there is none, or no longer."""
 
+    def __init__(self, seen: str, *, status: int, where: str | None = None, advice: str | None = None) -> None:
+        super().__init__(seen, where=where, advice=advice)
+        self.status = status
+
 
 class CollectionRefused(ApiError):
-    """The API answers 403 or 404 for a whole collection."""
+    """The API answers 403 or 404 for a whole collection; of /instances, 403 for any of its pages."""
 
     def __init__(
         self, seen: str, *, status: int, exit_code: int, where: str | None = None, advice: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from genesis_etl.api.clock import TOLERANCE
@@ -9,6 +10,7 @@ from genesis_etl.errors import CaptureError, SettingsError
 from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
 from genesis_etl.reading import Reading
+from genesis_etl.reading.listeners import unheard
 from genesis_etl.settings import Account, Settings
 from genesis_etl.times import format_time
 
@@ -58,9 +60,26 @@ def refuse_forgetting(lake: Lake, newest: Capture | None, reading: Reading, *, a
         )
     if reading.snapshots != {}:
         return
-    before = newest if newest.snapshots is not None else lake.newest(newest.account, with_snapshots=True)
+    before = newest if newest.snapshots is not None else lake.newest(newest.account, having="snapshots")
     if before is not None and before.snapshots and not before.listed_snapshots:
         raise CaptureError(
             f"/snapshots lists nothing, but when it was last captured it listed {before.snapshots} snapshots",
             advice="if they are really gone, give --allow-empty",
         )
+
+
+def believed(lake: Lake, newest: Capture | None, reading: Reading, *, allow_empty: bool) -> Reading:
+    """Return what was read, its instances left out where they went from some to none.
+
+    That would look like all of them deleted, and costs less than a capture: they count as not read.
+    """
+    if newest is None or allow_empty or reading.instances != {}:
+        return reading
+    before = newest if newest.instances is not None else lake.newest(newest.account, having="instances", notice=unheard)
+    if before is None or not before.instances:
+        return reading
+    why = (
+        f"/instances lists nothing, but when it was last captured it listed {before.instances} instances; "
+        "if they are really gone, give --allow-empty"
+    )
+    return replace(reading, instances=None, refusals={**reading.refusals, "instances": why})

@@ -66,9 +66,8 @@ def live_rows(
     """
     with Client(account, settings) as client:
         reading = read_account(client, type=type, with_snapshots=type in (None, "snapshot"), progress=progress)
-        rows = to_rows(reading.images, reading.snapshots)
-        if reading.refusal:
-            rows.notes.append(f"without /snapshots: {reading.refusal}")
+        rows = to_rows(reading.images, reading.snapshots, reading.instances)
+        rows.notes += [f"without /{name}: {why}" for name, why in reading.refusals.items()]
         rows.notes[:] = map(redact, rows.notes)
     table = rows.table
     for column, value in (("type", type), ("region", region)):

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from genesis_etl.errors import LakeError, ReportError
 from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.lake import Lake, no_capture
+from genesis_etl.lake.layout import TABLES
 from genesis_etl.query.binding import bind, needed_span, read_end
 from genesis_etl.query.forecast import append_forecast
 from genesis_etl.query.report import Report, find_report, option_of, report_names, report_sql
@@ -64,7 +65,8 @@ class OpenLake:
         self._warehouse: Engine | None = None
 
     def __repr__(self) -> str:
-        return f"<lake {self._lake.url!r}: .report(name) of {', '.join(report_names())}; .sql(select)>"
+        reports = ", ".join(report_names())
+        return f"<lake {self._lake.url!r}: .report(name) of {reports}; .sql(select); .{', .'.join(TABLES)}; .publish()>"
 
     def report(self, name: str, **options: Any) -> pd.DataFrame:
         """Run a report; options as of the command (`by="week"`, `since="2026-01-01"`, `as_of=…`).

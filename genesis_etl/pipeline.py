@@ -16,7 +16,7 @@ from genesis_etl.api.client import Client
 from genesis_etl.api.clock import refuse_clock
 from genesis_etl.api.stop import Stop
 from genesis_etl.errors import BadPage, CaptureError, CollectionRefused, ExportFailed, GenesisEtlError, LakeError
-from genesis_etl.guards import is_fresh, refuse_forgetting, refuse_future, time_of_capture
+from genesis_etl.guards import believed, is_fresh, refuse_forgetting, refuse_future, time_of_capture
 from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.storage import Patience
@@ -200,9 +200,9 @@ def read(
             raise
         refuse_clock(settings, client)
         refuse_forgetting(lake, newest, reading, allow_empty=allow_empty)
-    if notice is not None and reading.snapshots is None:
-        why = "as asked" if reading.refusal is None else f"/snapshots was refused ({redact(reading.refusal)})"
-        notice(f"account {account.name}: captured from /images alone, {why}")
+        reading = believed(lake, newest, reading, allow_empty=allow_empty)
+    for gap in reading.gaps:
+        (notice or unheard)(f"account {account.name}: {redact(gap)}")
     return Proven(
         account=account.name,
         endpoint=account.endpoint,
@@ -223,9 +223,10 @@ def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
     BadPage where an item cannot be such a row. What is noteworthy about the items goes to `notice`.
     """
     try:
-        rows = to_rows(proven.reading.images, proven.reading.snapshots)
+        rows = to_rows(proven.reading.images, proven.reading.snapshots, proven.reading.instances)
     except BadPage as error:
-        error.where, error.advice = "GET /images and /snapshots", "nothing was written, report what the API sent"
+        error.where = "GET /images, /snapshots and /instances"
+        error.advice = "nothing was written, report what the API sent"
         raise
     if notice is not None:
         for note in rows.notes:
@@ -268,6 +269,7 @@ def land(
         finished_at=proven.finished_at,
         images=len(reading.images.keys() | (reading.snapshots or {}).keys()),
         snapshots=None if reading.snapshots is None else len(reading.snapshots),
+        instances=None if reading.instances is None else len(reading.instances),
         requests=proven.requests,
         retries=proven.retries,
         passes=reading.passes,

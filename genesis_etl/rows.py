@@ -60,6 +60,10 @@ ROW: Final = pa.schema(
         described("status", pa.string(), "state of a snapshot, from /snapshots", nullable=True),
         described("source_instance_id", pa.string(), "instance the snapshot was taken from", nullable=True),
         described("source_snapshot_id", pa.string(), "snapshot that this one is a copy of", nullable=True),
+        described("source_instance_name", pa.string(), "its name, from /instances; null if it is gone", nullable=True),
+        described(
+            "source_instance_exists", pa.bool_(), "whether it exists; null if that could not be read", nullable=True
+        ),
         described("extra", pa.string(), "JSON object of every field not named here, keys sorted", nullable=True),
     ]
 )
@@ -78,8 +82,8 @@ class Rows:
         self.notes = notes
 
 
-def to_rows(images: Items, snapshots: Items | None = None) -> Rows:
-    """Merge both collections and return one row per image × region, sorted by image and region.
+def to_rows(images: Items, snapshots: Items | None = None, instances: Items | None = None) -> Rows:
+    """Merge the collections and return one row per image × region, sorted by image and region.
 
     An image without a region keeps one row, its region null. BadPage names the item and field of a wrong kind.
     """
@@ -88,6 +92,7 @@ def to_rows(images: Items, snapshots: Items | None = None) -> Rows:
     types = both.types()
     created = both.instants("created_at", is_required=True)
     regions = both.regions()
+    sources = both.source_instances()
     columns: dict[str, Any] = {
         "image_id": both.ids,
         "name": names,
@@ -100,8 +105,9 @@ def to_rows(images: Items, snapshots: Items | None = None) -> Rows:
         "versions": both.versions(),
         "size_gib": both.sizes(),
         "status": both.text("status", only="snapshots"),
-        "source_instance_id": both.source_instances(),
+        "source_instance_id": sources,
         "source_snapshot_id": both.text("source_snapshot_id", only="snapshots"),
+        **_told_of(sources, instances),
         "extra": both.extra(),  # last: what nothing above has read
     }
     both.note_unknown("type", types, _TYPES)
@@ -245,6 +251,16 @@ class _Merge:
                 what = seen(value) if field in item else "missing"
                 raise BadPage(f"/{side}: the item {shown(id)} has an unusable {field}: {what}")
         return values
+
+
+def _told_of(sources: list[str | None], instances: Items | None) -> dict[str, list[Any]]:
+    """Return the names of instances, and whether they exist; null where nothing is known, or there is none."""
+    names: dict[str | None, Any] = {id: item.get("name") for id, item in (instances or {}).items()}
+    for id, name in names.items():
+        if type(name) is not str:
+            raise BadPage(f"/instances: the item {shown(str(id))} has an unusable name: {seen(name)}")
+    exist = [None if source is None or instances is None else source in names for source in sources]
+    return {"source_instance_name": list(map(names.get, sources)), "source_instance_exists": exist}
 
 
 def _is_region(value: object) -> bool:

@@ -11,7 +11,8 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,12 @@ def settings_for(sandbox: Sandbox, lake: Path | str = "lake", **changes: Any) ->
     return Settings(accounts=(account,), lake=str(lake), **{**defaults, **changes})
 
 
+def later(settings: Settings, hours: int = 1) -> Settings:
+    """Return the settings of a capture so many hours later."""
+    assert settings.now is not None
+    return replace(settings, now=settings.now + timedelta(hours=hours))
+
+
 def some_images(count: int, **fields: Any) -> list[dict[str, Any]]:
     """Return so many images of the oldest generation, `fields` set in each."""
     return [
@@ -195,9 +202,17 @@ def some_snapshots(count: int, **fields: Any) -> list[dict[str, Any]]:
     ]
 
 
-def listing(images: int = 250, snapshots: int = 120) -> Callable[[str, datetime], list[dict[str, Any]]]:
+def some_instances(count: int, **fields: Any) -> list[dict[str, Any]]:
+    """Return so many instances, `fields` set in each."""
+    return [{"id": f"vm{place}", "name": f"instance {place}", "status": "active", **fields} for place in range(count)]
+
+
+def listing(
+    images: int = 250, snapshots: int = 120, instances: int = 0
+) -> Callable[[str, datetime], list[dict[str, Any]]]:
     """Return collections of so many entries, as a sandbox takes them."""
     lists = {"images": some_images(images), "snapshots": some_snapshots(snapshots)}
+    lists["instances"] = some_instances(instances)
     return lambda name, at: lists[name]
 
 

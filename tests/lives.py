@@ -44,6 +44,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "source_instance_id": ("vm1", "vm2", None),
     "source_snapshot_id": (None, "i0", "i1"),
 }
+INSTANCES = ("vm1", "vm2")
 
 
 @dataclass
@@ -102,7 +103,11 @@ def draw_life(random: Random, captures: int, images: int, *, is_steady: bool = F
             image.fields["type"], image.regions = "snapshot", set(random.sample(REGIONS, random.choice((2, 3, 3, 4))))
             _write(image)
     states = []
+    running = {id: id for id in INSTANCES if random.random() < 0.8}
+    told: dict[tuple[int, Any, Any], tuple[Row, Row]] = {}
     for _ in moments:
+        running = _run(random, running) if random.random() < 0.4 else running
+        known = None if random.random() < churn / 2 else running  # a capture that could not read them
         for image in pool:
             if random.random() < churn:
                 _change(random, image, births)
@@ -112,10 +117,34 @@ def draw_life(random: Random, captures: int, images: int, *, is_steady: bool = F
         if random.random() > calm:
             away = random.choice((1, len(there) // 2, len(there) // 2, len(there)))
             there = [image for image in there if image not in random.sample(there, min(away, len(there)))]
-        states.append([each for image in there for each in image.rows])
+        states.append([_told(each, known, told) for image in there for each in image.rows])
     late = {n for n in range(captures - 1) if random.random() < random.choice((0.0, 0.2))}
     compactions = {n for n in range(captures) if random.random() < 1.5 / captures} if random.random() < 0.25 else set()
     return Life(list(zip(moments, states, strict=True)), late, compactions)
+
+
+def _run(random: Random, running: dict[str, str]) -> dict[str, str]:
+    """Delete, rename or make again an instance."""
+    one = random.choice(INSTANCES)
+    if one not in running:
+        return {**running, one: one}
+    if random.random() < 0.5:
+        return {**running, one: random.choice((one, "web", "ü"))}
+    return {other: name for other, name in running.items() if other != one}
+
+
+def _told(row: Row, running: dict[str, str] | None, known: dict[tuple[int, Any, Any], tuple[Row, Row]]) -> Row:
+    """Return a row with what a capture tells of its instance: nothing without one, or where it could read none.
+
+    A row that says the same as before is the same one again; `known` keeps what was made, and of what.
+    """
+    source = row["source_instance_id"]
+    if source is None or running is None:
+        return row
+    key = id(row), running.get(source), source in running
+    if key not in known:
+        known[key] = row, {**row, "source_instance_name": key[1], "source_instance_exists": key[2]}
+    return known[key][1]
 
 
 def _moments(random: Random, count: int) -> list[datetime]:

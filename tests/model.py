@@ -535,6 +535,8 @@ def differences(earlier: list[Row], later: list[Row]) -> list[Row]:
             found.append(("resized", id, None, gib(was["size_gib"]), gib(now["size_gib"])))
         if was["status"] != now["status"]:
             found.append(("status_changed", id, None, was["status"], now["status"]))
+        if was["source_instance_exists"] is True and now["source_instance_exists"] is False:
+            found.append(("source_gone", id, None, was["source_instance_name"], None))
         fields = [field for field in OTHERS if was[field] != now[field]]
         # An update that only dates another change is none of its own.
         if fields and (fields != ["updated_at"] or len(found) == start):
@@ -576,6 +578,12 @@ def stale(
         now = latest(as_of) or captures[-1].at
         living = images_of(captures[-1].rows, "snapshot")
         copies = Counter(row["source_snapshot_id"] for row, _ in living.values())
+        last_names = {
+            row["source_instance_id"]: row["source_instance_name"]
+            for capture in captures
+            for row in capture.rows
+            if row["source_instance_name"] is not None
+        }
         newest: dict[str, datetime] = {}
         for row, _ in living.values():
             source = row["source_instance_id"]
@@ -596,6 +604,10 @@ def stale(
                     "cost_per_month": None if size is None or price is None else size * price,
                     "regions": sorted(places),
                     "source_instance_id": source,
+                    "source_instance_name": last_names.get(source)
+                    if row["source_instance_exists"] is False
+                    else row["source_instance_name"],
+                    "source_instance_exists": row["source_instance_exists"],
                     "copies": copies[id],
                     "is_newest_of_source": None if source is None else row["created_at"] == newest[source],
                 }

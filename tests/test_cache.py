@@ -16,11 +16,12 @@ from genesis_etl.live import live_rows
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Settings
-from tests.conftest import listing, refused, settings_for, some_images, some_snapshots
+from tests.conftest import listing, refused, settings_for, some_images, some_instances, some_snapshots
 from tests.raw import BODY, answer, client_of, raw
 
 ADVICE = "take the API out of the proxy's cache"
 WHERE = [("images", 1, 250), ("images", 2, 250), ("images", 3, 250), ("images", 1, 50), ("snapshots", 1, 50)]
+WHERE += [("instances", 1, 50), ("instances", 3, 250)]
 WHERE += [("snapshots", 2, 250), ("images", 2, 100)]  # the last: the page after a full last one
 CACHED = pytest.mark.parametrize(("collection", "page", "count"), WHERE, ids=str)
 
@@ -30,6 +31,7 @@ class Moving:
 
     def __init__(self, count: int) -> None:
         self.lists = {"images": some_images(count), "snapshots": some_snapshots(count)}
+        self.lists["instances"] = some_instances(count)
 
     def __call__(self, name: str, at: datetime) -> list[dict[str, Any]]:
         return self.lists[name]
@@ -134,12 +136,13 @@ def test_an_answer_of_now(headers: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_refusal_out_of_a_cache(cached: Cached, status: int) -> None:
-    """That /snapshots may not be read is believed only of an answer of now, by whoever captures for the first time."""
-    sandbox, settings = cached("snapshots", 1, 50, status=status)
-    refused(settings, sandbox.token, 5, "GET /snapshots page 1, attempt 4 of 4: out of a cache 60 s old")
+@pytest.mark.parametrize("collection", ["snapshots", "instances"])
+def test_a_refusal_out_of_a_cache(cached: Cached, collection: str, status: int) -> None:
+    """That a collection may not be read is believed only of an answer of now, also by a first capture."""
+    sandbox, settings = cached(collection, 1, 50, status=status)
+    refused(settings, sandbox.token, 5, f"GET /{collection} page 1, attempt 4 of 4: out of a cache 60 s old")
     sandbox.faults[0].times = sandbox.faults[0].seen + 2
-    assert export(settings)[0].snapshots == 50
+    assert getattr(export(settings)[0], collection) == 50
 
 
 @pytest.mark.parametrize("status", [400, 404])

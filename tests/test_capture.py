@@ -33,7 +33,7 @@ def pages_of(count: int) -> int:
 
 
 @pytest.mark.parametrize(("count", "requests"), [(0, 1), (1, 1), (99, 1), (100, 2), (101, 4), (200, 5), (201, 6)])
-@pytest.mark.parametrize("collection", ["images", "snapshots"])
+@pytest.mark.parametrize("collection", ["images", "snapshots", "instances"])
 def test_the_documented_number_of_requests(
     serve: Callable[..., Sandbox], collection: str, count: int, requests: int
 ) -> None:
@@ -41,19 +41,22 @@ def test_the_documented_number_of_requests(
     sandbox = serve(collections=listing(**{"images": 0, "snapshots": 0, collection: count}))
     _, client = read(sandbox)
     asked = [request for request in sandbox.requests if request.path.endswith(collection)]
-    assert (len(asked), client.requests) == (requests, requests + 1)
+    assert (len(asked), client.requests) == (requests, requests + 2)
 
 
 @pytest.mark.parametrize("images", [0, 1, 99, 100, 101, 200, 201, 250])
-@pytest.mark.parametrize("snapshots", [0, 100, 101, 250])
-def test_requests_of_a_still_account(serve: Callable[..., Sandbox], images: int, snapshots: int) -> None:
+@pytest.mark.parametrize(("snapshots", "instances"), [(0, 0), (100, 101), (101, 100), (250, 1), (1, 250)])
+def test_requests_of_a_still_account(
+    serve: Callable[..., Sandbox], images: int, snapshots: int, instances: int
+) -> None:
     """A collection that fits its first answer costs 1 request, a larger one twice its pages, a full last page one."""
-    sandbox = serve(collections=listing(images, snapshots))
+    sandbox = serve(collections=listing(images, snapshots, instances))
     reading, client = read(sandbox)
-    assert (len(reading.images), len(reading.snapshots or {})) == (images, snapshots)
-    assert client.requests == len(sandbox.requests) == pages_of(images) + pages_of(snapshots)
+    found = tuple(len(items or {}) for items in (reading.images, reading.snapshots, reading.instances))
+    assert found == (images, snapshots, instances)
+    assert client.requests == len(sandbox.requests) == sum(map(pages_of, found))
     assert client.retries == 0
-    assert reading.passes == (2 if max(images, snapshots) > 100 else 1)
+    assert reading.passes == (2 if max(found) > 100 else 1)
     assert [request.status for request in sandbox.requests] == [200] * client.requests
 
 
@@ -62,9 +65,9 @@ def test_requests_where_images_list_the_snapshots(serve: Callable[..., Sandbox],
     """Snapshots that stand in both collections cost no request more while they agree."""
     snapshots = some_snapshots(count)
     images = [{**item, "type": "snapshot", "regions": [item["region"]]} for item in snapshots]
-    sandbox = serve(collections=lambda name, at: images if name == "images" else snapshots)
+    sandbox = serve(collections=lambda name, at: {"images": images, "snapshots": snapshots}.get(name, []))
     reading, client = read(sandbox)
-    assert client.requests == 2 * pages_of(count)
+    assert client.requests == 2 * pages_of(count) + 1
     assert reading.listed_snapshots == count
 
 
@@ -76,7 +79,7 @@ def moving(serve: Callable[..., Sandbox], items: list[Item], change: Change, aft
 
     def collections(name: str, at: Any) -> list[Item]:
         nonlocal asked
-        if name == "snapshots":
+        if name != "images":
             return []
         with lock:
             asked += 1
@@ -127,7 +130,7 @@ def never_still(serve: Callable[..., Sandbox], move: Callable[[int, list[Item]],
 
     def collections(name: str, at: Any) -> list[Item]:
         nonlocal asked
-        if name == "snapshots":
+        if name != "images":
             return []
         with lock:
             asked += 1
@@ -193,11 +196,11 @@ def test_a_server_that_caps_its_pages(serve: Callable[..., Sandbox], cap: int, e
     reading, client = read(sandbox)
     assert len(reading.images) == count
     is_full = echo and count % cap == 0
-    assert client.requests == 2 * -(-count // cap) + is_full + (1 if cap >= 3 else 6 + echo)
+    assert client.requests == 2 * -(-count // cap) + is_full + (1 if cap >= 3 else 6 + echo) + 1
 
 
 @pytest.mark.parametrize(("count", "total"), [(250, 100), (250, 200), (101, 100), (1050, 1000), (1000, 900)], ids=str)
-@pytest.mark.parametrize("collection", ["images", "snapshots"])
+@pytest.mark.parametrize("collection", ["images", "snapshots", "instances"])
 def test_a_total_that_is_capped(serve: Callable[..., Sandbox], collection: str, count: int, total: int) -> None:
     """A `total_count` behind which there are more items is refused with 5, and nothing is written."""
     sandbox = serve(collections=listing(**{"images": 3, "snapshots": 3, collection: count}))
@@ -217,7 +220,7 @@ def test_a_total_that_is_too_small_for_its_pages(serve: Callable[..., Sandbox], 
 
 @pytest.mark.parametrize("status", [400, 404])
 @pytest.mark.parametrize("count", [100, 200])
-@pytest.mark.parametrize("collection", ["images", "snapshots"])
+@pytest.mark.parametrize("collection", ["images", "snapshots", "instances"])
 def test_a_server_that_refuses_a_page_past_the_end(
     serve: Callable[..., Sandbox], collection: str, count: int, status: int
 ) -> None:
@@ -225,7 +228,7 @@ def test_a_server_that_refuses_a_page_past_the_end(
     sandbox = serve(collections=listing(**{"images": 3, "snapshots": 3, collection: count}))
     sandbox.faults.append(Fault("past-end", collection, times=0, status=status))
     _, client = read(sandbox)
-    assert client.requests == pages_of(count) + 1
+    assert client.requests == pages_of(count) + 2
 
 
 @pytest.mark.parametrize(("status", "exit_code"), [(403, 3), (422, 5), (503, 4)])
@@ -271,7 +274,7 @@ def test_a_server_that_ignores_per_page(serve: Callable[..., Sandbox]) -> None:
     sandbox = serve(collections=listing(250, 0))
     sandbox.faults.append(Fault("patch", "images", times=0, patch=lambda page: page | {"images": some_images(250)}))
     reading, client = read(sandbox)
-    assert (len(reading.images), client.requests) == (250, 2)
+    assert (len(reading.images), client.requests) == (250, 3)
 
 
 def both(serve: Callable[..., Sandbox], count: int, late: int) -> Sandbox:
@@ -282,8 +285,8 @@ def both(serve: Callable[..., Sandbox], count: int, late: int) -> Sandbox:
 
     def collections(name: str, at: Any) -> list[Item]:
         nonlocal asked
-        if name == "images":
-            return images
+        if name != "snapshots":
+            return images if name == "images" else []
         asked += 1
         return snapshots[:count] if asked <= late else snapshots
 
@@ -294,7 +297,7 @@ def test_collections_that_differ_are_read_again(serve: Callable[..., Sandbox]) -
     """A snapshot made between the two reads is found by reading both again."""
     reading, client = read(both(serve, 40, late=2))
     assert reading.images.keys() == (reading.snapshots or {}).keys()
-    assert (len(reading.images), reading.passes, client.requests) == (41, 3, 6)
+    assert (len(reading.images), reading.passes, client.requests) == (41, 3, 7)
 
 
 @pytest.mark.parametrize("count", [40, 150])
@@ -312,7 +315,7 @@ def test_snapshots_that_may_not_be_read(serve: Callable[..., Sandbox], status: i
     sandbox.faults.append(Fault("status", "snapshots", times=0, status=status))
     reading, _ = read(sandbox)
     assert reading.snapshots is None
-    assert f"GET /snapshots page 1, attempt 1 of 4: {status}" in (reading.refusal or "")
+    assert f"GET /snapshots page 1, attempt 1 of 4: {status}" in reading.refusals["snapshots"]
     with pytest.raises(CollectionRefused):
         read(sandbox, must_have_snapshots=True)
 
@@ -329,11 +332,11 @@ def test_snapshots_that_are_refused_half_way(
 
 
 def test_without_snapshots(serve: Callable[..., Sandbox]) -> None:
-    """Where they are not wanted, /snapshots is not asked for."""
+    """Where they are not wanted, neither /snapshots is asked for nor /instances, which only they name."""
     sandbox = serve(collections=listing())
     reading, _ = read(sandbox, with_snapshots=False)
-    assert (reading.snapshots, reading.refusal) == (None, None)
-    assert not [request for request in sandbox.requests if request.path.endswith("/snapshots")]
+    assert (reading.snapshots, reading.instances, reading.refusals) == (None, None, {})
+    assert {request.path.rpartition("/")[2] for request in sandbox.requests} == {"images"}
 
 
 def test_the_progress_counts_every_page(serve: Callable[..., Sandbox]) -> None:
@@ -342,7 +345,7 @@ def test_the_progress_counts_every_page(serve: Callable[..., Sandbox]) -> None:
     read(serve(collections=listing(250, 1)), progress=lambda *step: seen.append(step))
     images = [("images", done, 3, turn) for turn in (1, 2) for done in (1, 2, 3)]
     assert [step for step in seen if step[0] == "images"] == images
-    assert [step for step in seen if step[0] != "images"] == [("snapshots", 1, 1, 1)]
+    assert [step for step in seen if step[0] != "images"] == [("snapshots", 1, 1, 1), ("instances", 1, 1, 1)]
 
 
 class Overlapping:
@@ -355,7 +358,7 @@ class Overlapping:
         self._lock = threading.Lock()
 
     def page(self, collection: str, number: int, *, type: str | None = None, known: Page | None = None) -> Page:
-        if collection == "snapshots":
+        if collection != "images":
             return Page(collection, number, [], 0, 100, b"")
         with self._lock:
             if number == 1:

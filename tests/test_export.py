@@ -23,7 +23,7 @@ from genesis_etl.live import live_rows
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Account, Secret, Settings
-from tests.conftest import AT, fewer, files_of, listing, refused, settings_for, some_images, some_snapshots
+from tests.conftest import AT, fewer, files_of, later, listing, refused, settings_for, some_images, some_snapshots
 
 HOUR = timedelta(hours=1)
 
@@ -32,6 +32,7 @@ class Lists:
     """Collections that a test changes between two captures."""
 
     def __init__(self, images: int = 3, snapshots: int = 2, *, listed: bool = False) -> None:
+        self.instances: list[dict[str, Any]] = []
         self.snapshots = some_snapshots(snapshots)
         self.images = some_images(images)
         if listed:
@@ -41,12 +42,6 @@ class Lists:
         """Return a collection, as a sandbox asks for it."""
         items: list[dict[str, Any]] = getattr(self, name)
         return items
-
-
-def later(settings: Settings, hours: int = 1) -> Settings:
-    """Return the settings of a capture so many hours later."""
-    assert settings.now is not None
-    return replace(settings, now=settings.now + hours * HOUR)
 
 
 def sql(statement: str) -> list[tuple[Any, ...]]:
@@ -72,6 +67,11 @@ def test_each_generation(serve: Callable[..., Sandbox], images: int, generation:
     assert {(id, region or None) for id, region in sql("select image_id, coalesce(region, '') from images")} == regions
     assert capture.requests == len(sandbox.requests)
     assert (capture.snapshots, capture.retries) == (len(detailed), 0)
+    running = {item["id"]: item["name"] for item in sandbox.read("instances")}
+    assert capture.instances == len(running)
+    columns = "source_instance_id, coalesce(source_instance_name, '(gone)'), source_instance_exists"
+    for source, name, exists in sql(f"select {columns} from images where size_gib > 0"):
+        assert (name, exists) == (running.get(source, "(gone)"), source in running)
 
 
 def test_the_row_of_a_capture(serve: Callable[..., Sandbox]) -> None:
@@ -80,9 +80,9 @@ def test_the_row_of_a_capture(serve: Callable[..., Sandbox]) -> None:
     (capture,) = export(settings_for(sandbox))
     assert (capture.account, capture.captured_at, capture.endpoint) == ("default", AT, sandbox.endpoint)
     assert (capture.images, capture.snapshots, capture.rows) == (103, 2, 204)
-    assert (capture.requests, capture.retries, capture.passes) == (5, 0, 2)
+    assert (capture.requests, capture.retries, capture.passes) == (6, 0, 2)
     assert capture.finished_at >= capture.captured_at
-    assert sql("select capture_id, images, requests from captures") == [(capture.capture_id, 103, 5)]
+    assert sql("select capture_id, images, requests from captures") == [(capture.capture_id, 103, 6)]
 
 
 # --- an API that forgets ---------------------------------------------------------------------------------------
@@ -338,14 +338,14 @@ def test_accounts_do_not_mix(serve: Callable[..., Sandbox]) -> None:
 @pytest.mark.parametrize(
     ("type", "asked", "types"),
     [
-        (None, ["images", "snapshots"], {"base-os", "snapshot"}),
-        ("snapshot", ["images", "snapshots"], {"snapshot"}),
+        (None, ["images", "snapshots", "instances"], {"base-os", "snapshot"}),
+        ("snapshot", ["images", "snapshots", "instances"], {"snapshot"}),
         ("base-os", ["images"], {"base-os"}),
         ("nonesuch", ["images"], set()),
     ],
 )
 def test_live_rows(serve: Callable[..., Sandbox], type: str | None, asked: list[str], types: set[str]) -> None:
-    """`images` sends the type to /images, merges /snapshots where it can matter, and touches no lake."""
+    """`images` sends the type to /images, merges the others where they can matter, and touches no lake."""
     sandbox = serve(collections=Lists(listed=True))
     settings = settings_for(sandbox)
     rows = live_rows(settings, settings.accounts[0], type=type)

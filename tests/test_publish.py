@@ -21,7 +21,7 @@ import genesis_etl
 from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES
-from genesis_etl.lake.schema import TABLE_SCHEMAS
+from genesis_etl.lake.schema import SCHEMA_VERSION, TABLE_SCHEMAS
 from genesis_etl.lake.tables import captures_of, published
 from genesis_etl.maintenance.compact import compact, compact_account
 from genesis_etl.maintenance.forget import forget
@@ -49,7 +49,7 @@ def table(url: str, name: str, account: str | None = None) -> pd.DataFrame:
 def state(url: str, name: str, account: str = "default") -> tuple[str, int]:
     """Return what a table's file says of the captures in it: the newest, and their number."""
     metadata = pq.read_schema(f"{url}/tables/{name}/{account}.parquet").metadata
-    assert metadata[b"genesis_etl.schema_version"] == b"1"
+    assert metadata[b"genesis_etl.schema_version"] == str(SCHEMA_VERSION).encode()
     return metadata[b"genesis_etl.newest_capture"].decode(), int(metadata[b"genesis_etl.captures"])
 
 
@@ -495,6 +495,22 @@ def test_delta_tables_are_replaced_in_one_version(run: Run) -> None:
         assert found.version() == 2
         assert len(found.to_pandas()) == len(table("lake", name))
     assert len(deltalake.DeltaTable("delta/images", version=0).to_pandas()) == len(ROWS)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("s3")
+def test_delta_tables_lie_on_an_object_store(run: Run, url: str) -> None:
+    """`--delta s3://…` takes the credentials and the endpoint of the lake, and replaces what is there."""
+    deltalake = pytest.importorskip("deltalake")
+    from genesis_etl.publish.delta import storage_options
+
+    place = url.replace("a lake", "delta")
+    land(Lake("lake"), START, ROWS)
+    for _ in range(2):
+        ended = run("publish", "--lake", "lake", "--delta", place)
+        assert (ended.code, ended.err) == (0, "")
+    found = deltalake.DeltaTable(f"{place}/images", storage_options=storage_options())
+    assert (found.version(), len(found.to_pandas())) == (1, len(ROWS))
 
 
 @pytest.mark.parametrize("place", ["lake", "lake/tables/delta", "./lake/delta", "gs://x/y"])

@@ -68,6 +68,8 @@ STALE = [
     "cost_per_month",
     "regions",
     "source_instance_id",
+    "source_instance_name",
+    "source_instance_exists",
     "copies",
     "is_newest_of_source",
 ]
@@ -467,10 +469,10 @@ def test_stale_snapshots_are_the_old_ones_that_live() -> None:
     assert table.column_names == STALE
     second = at("2026-08-02")
     assert [tuple(each.values()) for each in table.to_pylist()] == [
-        ("default", "old", "Old", at("2026-08-01 13:00"), 110, 10.0, 5.0, ["R1", "R2"], "vm", 2, False),
-        ("default", "twin1", "twin1", second, 110, None, None, [], "vm2", 0, True),
-        ("default", "twin2", "twin2", second, 110, None, None, ["R1"], "vm2", 0, True),
-        ("default", "over", "over", at("2026-08-22 11:59"), 90, 0.0, 0.0, ["R1"], None, 0, None),
+        ("default", "old", "Old", at("2026-08-01 13:00"), 110, 10.0, 5.0, ["R1", "R2"], "vm", None, None, 2, False),
+        ("default", "twin1", "twin1", second, 110, None, None, [], "vm2", None, None, 0, True),
+        ("default", "twin2", "twin2", second, 110, None, None, ["R1"], "vm2", None, None, 0, True),
+        ("default", "over", "over", at("2026-08-22 11:59"), 90, 0.0, 0.0, ["R1"], None, None, None, 0, None),
     ]
     assert report("lake", "stale-snapshots", "image_id", "cost_per_month", region="R2") == [("old", None)]
     assert report("lake", "stale-snapshots", "image_id", region="(none)") == [("twin1",)]
@@ -554,6 +556,15 @@ def test_health_shows_the_days_of_the_range(options: Any, count: int, first: Any
 # --- golden files
 
 
+def told_of(source: str | None, day: int) -> dict[str, Any]:
+    """Return what a day's capture tells of an instance: vm2 goes on the 15th, and on the 20th none could be read."""
+    if source is None or day == 20:
+        return {"source_instance_id": source}
+    is_there = source != "vm2" or day < 15
+    name = f"machine {source[2:]}" if is_there else None
+    return {"source_instance_id": source, "source_instance_name": name, "source_instance_exists": is_there}
+
+
 def golden_lake(url: str) -> None:
     """Land a small account with everything that the reports have to tell."""
     lake = Lake(url)
@@ -574,7 +585,7 @@ def golden_lake(url: str) -> None:
                 size_gib=None if n % 4 == 0 else n + 0.5,
                 created_at=at("2026-09-01") + timedelta(days=n),
                 status="creating" if day == n % 28 else "created",
-                source_instance_id=None if n % 6 == 0 else f"vm{n % 4}",
+                **told_of(None if n % 6 == 0 else f"vm{n % 4}", day),
                 source_snapshot_id=f"s{n - 1}" if n % 5 == 0 else None,
             )
             for n in alive

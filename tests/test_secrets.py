@@ -484,10 +484,11 @@ def test_a_header_that_echoes_the_token_is_logged_by_nobody(caplog: pytest.LogCa
     token = "token-9f3a1c2e4b-header"
     body = json.dumps({"images": some_images(1), "total_count": 1, "page": 1, "per_page": 100})
     snapshots = json.dumps({"snapshots": [], "total_count": 0, "page": 1, "per_page": 100})
+    instances = snapshots.replace("snapshots", "instances")
     answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nX-Auth-Token {}\r\n\r\n{}"
     faults = [
         Fault("raw", collection=name, body=answer.format(len(text), token, text).encode(), times=0)
-        for name, text in (("images", body), ("snapshots", snapshots))
+        for name, text in (("images", body), ("snapshots", snapshots), ("instances", instances))
     ]
     with caplog.at_level(logging.DEBUG), Sandbox(rate=0, token=token, faults=faults) as sandbox:
         with contextlib.suppress(GenesisEtlError):

@@ -34,6 +34,7 @@ COLUMNS = {
         "finished_at",
         "images",
         "snapshots",
+        "instances",
         "rows",
         "requests",
         "retries",
@@ -128,7 +129,7 @@ def test_history_compares_every_column(column: str) -> None:
         column: {"created_at": at("2026-01-02"), "updated_at": at("2026-01-02"), "size_gib": 7.0}.get(column),
     }
     if other[column] is None:
-        other[column] = ["v9"] if column == "versions" else "other"
+        other[column] = {"versions": ["v9"], "source_instance_exists": False}.get(column, "other")
     both = [one, other]
     land_all(Lake("lake"), {f"2026-11-0{n + 1}": state for n, state in enumerate([both, [one], [other], [], both, []])})
     found = [

@@ -65,8 +65,9 @@ def refuse_answer(
     if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and collection == "images"):
         raise AuthError(seen, where=where, advice=f"the token in {account.token_source} was refused, check it")
     if number > 1 and status in _MISSING:
-        raise PageMissing(seen, where=where, advice=_BEFORE)
-    if number > 1 and status == HTTPStatus.FORBIDDEN:
+        raise PageMissing(seen, status=status, where=where, advice=_BEFORE)
+    # What /instances refuses, wherever it begins, costs names alone.
+    if number > 1 and status == HTTPStatus.FORBIDDEN and collection != "instances":
         raise AuthError(seen, where=where, advice=_BEFORE)
     if status == HTTPStatus.FORBIDDEN:
         raise CollectionRefused(seen, status=status, exit_code=3, where=where)

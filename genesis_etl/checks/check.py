@@ -46,8 +46,12 @@ def check(settings: Settings) -> pa.Table:
     SettingsError where the settings cannot be used at all; whatever else is wrong is a row.
     """
     now = _now(settings)
-    rows = [*_settings(settings), *_tokens(settings), *_lake(settings, now)]
-    return table_of(rows)
+    return table_of([*_settings(settings), *_tokens(settings), *_lake(settings, now)])
+
+
+def check_lake(settings: Settings, now: datetime) -> list[Row]:
+    """Look at what needs no request: the lake, its captures' age and gaps, and the thresholds."""
+    return [*_settings(settings), *_lake(settings, now)]
 
 
 def unusable(error: SettingsError) -> pa.Table:

@@ -49,8 +49,12 @@ def row_options(command: Command) -> Command:
     """Give a command the options of those that print rows; they make its `output`."""
     forms = click.Choice(FORMS)
     form = click.option("--format", "form", type=forms, default="table", show_default=True, help="Form of the rows.")
-    path = click.option("--output", "path", metavar="FILE", callback=_path, help="Write the rows there; - is stdout.")
-    return form(path(command))
+    return form(file_option("Write the rows there; - is stdout.")(command))
+
+
+def file_option(help: str) -> Callable[[Command], Command]:
+    """Give a command the option that names the file for what it prints; it goes into its `output`."""
+    return click.option("--output", "path", metavar="FILE", callback=_path, help=help)
 
 
 def lake_option(command: Command) -> Command:

@@ -58,10 +58,15 @@ class Output:
                 self._print(line)
 
     def print_rows(self, rows: pa.Table, longest: int = 60) -> None:
-        """Put rows where --output says, in the form that --format says; on a terminal with nothing it would obey."""
-        from genesis_etl.render import escaped, render
+        """Put rows where --output says, in the form that --format says."""
+        from genesis_etl.render import render
 
-        data = render(rows, self._form, self._width, longest)
+        self.print_bytes(render(rows, self._form, self._width, longest))
+
+    def print_bytes(self, data: bytes) -> None:
+        """Put text or a file's bytes where --output says; on a terminal with nothing it would obey."""
+        from genesis_etl.render import escaped
+
         if self._path is not None:
             replace_file(self._path, data)
             return

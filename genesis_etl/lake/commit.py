@@ -47,6 +47,7 @@ class Capture:
     finished_at: datetime
     images: int
     snapshots: int | None
+    instances: int | None
     rows: int
     requests: int
     retries: int

@@ -31,7 +31,7 @@ class Lists(Protocol):
 
 
 def newest_capture(
-    lake: Lists, account: str, *, with_snapshots: bool, notice: Callable[[str], None] | None
+    lake: Lists, account: str, *, having: str | None, notice: Callable[[str], None] | None
 ) -> Capture | None:
     """Return the newest capture of an account that can be read, as `Lake.newest` says.
 
@@ -54,8 +54,8 @@ def newest_capture(
                 raise LakeError(str(error), where=file.path, advice=advice) from None
             notice(f"{file.path}: {error}; the newest capture that can be read is taken for the newest")
             continue
-        if with_snapshots:
-            captures = captures.filter(pc.is_valid(captures["snapshots"]))
+        if having is not None:
+            captures = captures.filter(pc.is_valid(captures[having]))
         if not len(captures):
             continue
         order = pc.sort_indices(captures, [("captured_at", "descending"), ("capture_id", "descending")])
@@ -80,6 +80,17 @@ def known_captures(lake: Lists, account: str) -> tuple[set[str], int]:
                 replaced |= commit.facts.replaced
                 forgotten += commit.facts.forgot.captures if commit.facts.forgot else 0
     return ids, forgotten
+
+
+def forgotten_until(lake: Lists, account: str) -> datetime | None:
+    """Return the time up to which captures of an account were forgotten, None where none were."""
+    times = []
+    for file in lake.list("captures", account).files:
+        if file.kind == "forget":
+            with contextlib.suppress(FileNotFoundError, ValueError, LakeError):
+                if (forgot := lake.parse(file).facts.forgot) is not None:
+                    times.append(forgot.before)
+    return max(times, default=None)
 
 
 def loose_captures(lake: Lists, account: str, before: datetime) -> set[str]:

@@ -134,17 +134,17 @@ class Lake:
         self.storage.write(new_file("captures", account, moment.year, name, record).path, record)
 
     def newest(
-        self, account: str, *, with_snapshots: bool = False, notice: Callable[[str], None] | None = None
+        self, account: str, *, having: str | None = None, notice: Callable[[str], None] | None = None
     ) -> Capture | None:
         """Return the account's newest capture that can be read, None before the first.
 
-        With `with_snapshots`, the newest that could read /snapshots. A newer commit that cannot be read is told to
-        `notice`; without one, and for a commit of a later version, LakeError. Stems sort by time and none holds a
-        capture later than itself, so the last ones tell.
+        With `having`, the newest that could read `snapshots`, or `instances`. A newer commit that cannot be read is
+        told to `notice`; without one, and for a commit of a later version, LakeError. Stems sort by time and none holds
+        a capture later than itself, so the last ones tell.
         """
         for _ in range(_LISTINGS):
             with contextlib.suppress(FileNotFoundError):  # compacted and swept since it was listed
-                return newest_capture(self, account, with_snapshots=with_snapshots, notice=notice)
+                return newest_capture(self, account, having=having, notice=notice)
         raise self._moving()
 
     def known(self, account: str, *, without: str = "") -> Known | None:
@@ -220,11 +220,6 @@ class Lake:
     def rows(self, file: LakeFile) -> pa.Table:
         """Return a rows file as it lies on the storage now, with the columns of `IMAGES`."""
         return parse_rows(self.storage.read(file.path), IMAGES)
-
-    def forgotten(self, account: str) -> datetime | None:
-        """Return the time up to which captures of an account were forgotten, None where none were."""
-        marks = [self.parse(file) for file in self.list("captures", account).files if file.kind == "forget"]
-        return max((mark.facts.forgot.before for mark in marks if mark.facts.forgot), default=None)
 
     def held(self, file: LakeFile) -> Held | None:
         """Return what a compaction's rows file says it holds; None where it cannot be read, or is another's."""

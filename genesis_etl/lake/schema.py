@@ -11,7 +11,8 @@ from genesis_etl.lake.layout import Table
 from genesis_etl.rows import INSTANT, ROW, described
 
 # A new version may add nullable columns, anywhere; columns of older ones stay. Readers null what a file lacks.
-SCHEMA_VERSION: Final = 1
+# 2 brought what /instances tells.
+SCHEMA_VERSION: Final = 2
 
 IMAGES: Final = pa.schema(
     [
@@ -31,6 +32,7 @@ CAPTURES: Final = pa.schema(
         described("finished_at", INSTANT, "when the read was proven"),
         described("images", pa.int64(), "images, snapshots included"),
         described("snapshots", pa.int64(), "entries of /snapshots; null if it was not read", nullable=True),
+        described("instances", pa.int64(), "entries of /instances; null if it was not read", nullable=True),
         described("rows", pa.int64(), "rows of image × region"),
         described("requests", pa.int64(), "requests sent"),
         described("retries", pa.int64(), "requests of these that repeated an earlier one"),

@@ -63,11 +63,20 @@ def state_of(data: bytes) -> State | None:
 
 def is_newer(data: bytes) -> bool:
     """Tell whether a later version of genesis-etl wrote a table."""
+    return (_version(data) or 0) > SCHEMA_VERSION
+
+
+def is_older(data: bytes) -> bool:
+    """Tell whether an earlier version of genesis-etl wrote a table: it is whole, and lacks columns."""
+    return (_version(data) or SCHEMA_VERSION) < SCHEMA_VERSION
+
+
+def _version(data: bytes) -> int | None:
+    """Return the version of the schema that the bytes of a table say they have; None where they do not tell."""
     try:
-        metadata = pq.read_schema(pa.BufferReader(data)).metadata or {}
-        return int(metadata[_VERSION]) > SCHEMA_VERSION
+        return int((pq.read_schema(pa.BufferReader(data)).metadata or {})[_VERSION])
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        return False
+        return None
 
 
 def table_accounts(storage: Storage) -> set[str]:

@@ -16,7 +16,7 @@ from genesis_etl.errors import LakeError
 from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES, Table, TableFile, is_old, table_folder
-from genesis_etl.lake.tables import State, is_newer, list_tables, published, state_of, table_rows
+from genesis_etl.lake.tables import State, is_newer, is_older, list_tables, published, state_of, table_rows
 from genesis_etl.maintenance.verify import FAILURES as OF_STORE
 from genesis_etl.maintenance.verify import SCHEMA, Finding, verify
 from genesis_etl.publish.made import from_contents
@@ -107,6 +107,8 @@ def _behind(account: str, wanted: State, there: Mapping[Table, bytes]) -> Iterat
         state = state_of(there[name])
         if is_newer(there[name]):
             yield Finding(path, account, "newer", "a later version of genesis-etl wrote it; upgrade it")
+        elif is_older(there[name]):
+            yield Finding(path, account, "behind", f"an earlier version of genesis-etl wrote it; {_MEND}")
         elif state is None:
             yield Finding(path, account, "damaged", f"it cannot be read as a table of this version; {_MEND}")
         elif state != wanted:

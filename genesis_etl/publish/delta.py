@@ -57,14 +57,14 @@ def write_delta(contents: Contents, url: str) -> None:
                 mode="overwrite",
                 schema_mode="overwrite",
                 name=name,
-                storage_options=_storage_options() if url.startswith("s3://") else None,
+                storage_options=storage_options() if url.startswith("s3://") else None,
             )
         except (DeltaError, OSError, ValueError) as error:
             seen = f"cannot write the Delta table: {shown(' '.join(str(error).split()), _LONGEST)}"
             raise LakeError(seen, where=shown(where, _LONGEST), advice="see to it, and publish again") from None
 
 
-def _storage_options() -> dict[str, Any]:
+def storage_options() -> dict[str, Any]:
     """Return what delta-rs does not take from the usual AWS environment by itself."""
     options = {}
     if (endpoint := s3_endpoint()) is not None:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from genesis_etl.errors import GenesisEtlError, LakeError, SettingsError
 from genesis_etl.lake.commit import parse_rows
 from genesis_etl.lake.contents import Contents
+from genesis_etl.lake.known import forgotten_until
 from genesis_etl.lake.lake import Lake, no_capture
 from genesis_etl.lake.layout import TABLES, Table, TableFile, is_old, parsed
 from genesis_etl.lake.schema import IMAGES
@@ -175,7 +176,7 @@ def lost(lake: Lake, account: str, contents: Contents, there: Mapping[Table, byt
     """
     listed = captures_of(there.get("captures"))
     gone = listed.filter(pc.invert(pc.is_in(listed["capture_id"], contents.captures["capture_id"].combine_chunks())))
-    forgotten = lake.forgotten(account) if len(gone) else None
+    forgotten = forgotten_until(lake, account) if len(gone) else None
     return [
         at
         for at in sorted(gone["captured_at"].to_pylist())

@@ -1,26 +1,38 @@
-"""Both collections of an account, as they stood together; knows no single page."""
+"""The collections of an account, as they stood together; knows no single page."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 
-from genesis_etl.errors import CollectionRefused
+from genesis_etl.errors import CollectionRefused, PageMissing
 from genesis_etl.reading.collection import THREADS, Collection, Items, Pages, Progress
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The items of both collections by id, as they stood together, and what it took to know it.
+    """The items of the collections by id, as they stood together, and what it took to know it.
 
-    `snapshots` is None where /snapshots was not read, and then `refusal` says why the API refused it.
-    `passes` is the larger of the two collections' numbers of passes.
+    `snapshots` and `instances` are None where they were not read; `refusals` says of a collection why, unless nobody
+    asked for it. Of an instance there are only `id` and `name`. `passes` is the largest of the numbers of passes.
     """
 
     images: Items
     snapshots: Items | None
     passes: int
-    refusal: str | None = None
+    instances: Items | None = None
+    refusals: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def gaps(self) -> list[str]:
+        """Say what was not read, and why; nothing where all was."""
+        if self.snapshots is None:
+            why = f"/snapshots was refused ({self.refusals['snapshots']})" if self.refusals else "as asked"
+            return [f"captured from /images alone, {why}"]
+        if self.instances is None:
+            return [f"nothing is known of the instances of snapshots: {self.refusals['instances']}"]
+        return []
 
     @property
     def listed_snapshots(self) -> int:
@@ -36,9 +48,10 @@ def read_account(
     type: str | None = None,
     progress: Progress | None = None,
 ) -> Reading:
-    """Read `/images` (of one type, if given) and `/snapshots` until both are proven.
+    """Read `/images` (of one type, if given) and `/snapshots` until both are proven, then `/instances`.
 
-    A 403 or 404 for `/snapshots` raises CollectionRefused if they must be had, else leaves them None.
+    A 403 or 404 for `/snapshots` raises CollectionRefused if they must be had, else leaves them None; for `/instances`
+    it always does. Without snapshots nothing names an instance, and `/instances` is not asked for.
     ListMoved after five passes over a collection without agreement.
     """
     with ThreadPoolExecutor(THREADS, thread_name_prefix="page") as threads:
@@ -60,16 +73,33 @@ def read_account(
                     refusal.advice = "it could be read a moment ago, try again later"
                 if must_have_snapshots or snapshots.passes > 1:
                     raise
-                return Reading(listed, None, images.passes, str(refusal))
+                return Reading(listed, None, images.passes, refusals={"snapshots": str(refusal)})
             while _differ(listed, detailed):
                 strangers = _listed_snapshots(listed) ^ detailed.keys()
                 images.note(f"/images and /snapshots differed by {len(strangers)} snapshots")
                 listed, detailed = images.read(), snapshots.read()
+            instances = Collection(pages, "instances", threads, progress, fields=("id", "name"))
+            running, refusals = _read_instances(instances)
+            if refusals:
+                pages.stop()  # other pages of what is refused may be under way, and nothing else is asked for
         except BaseException:
             # Pages under way have nothing to wait for; without this an interrupt would sit out their deadline.
             pages.stop()
             raise
-        return Reading(listed, detailed, max(images.passes, snapshots.passes))
+        passes = max(images.passes, snapshots.passes, instances.passes)
+        return Reading(listed, detailed, passes, running, refusals)
+
+
+def _read_instances(instances: Collection) -> tuple[Items | None, dict[str, str]]:
+    """Return the instances, or None and why the API refused them."""
+    try:
+        return instances.read(), {}
+    except CollectionRefused as refusal:
+        return None, {"instances": str(refusal)}
+    except PageMissing as missing:
+        if missing.status != HTTPStatus.NOT_FOUND:
+            raise
+        return None, {"instances": str(missing)}
 
 
 def _listed_snapshots(images: Items) -> set[str]:

@@ -6,7 +6,7 @@ pass 1: 812 items    pass 2: 1 came, 0 went    pass 3: as before    →    the i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Final, Protocol
 
@@ -39,6 +39,7 @@ class Collection:
         threads: Executor,
         progress: Progress | None,
         type: str | None = None,
+        fields: Sequence[str] | None = None,  # of an item that are kept and compared; None: all
     ) -> None:
         self.passes = 0
         self.when_long: Callable[[], None] | None = None  # called once the first answer has not been all
@@ -47,6 +48,7 @@ class Collection:
         self._threads = threads
         self._progress = progress
         self._type = type
+        self._fields = fields
         self._known: dict[int, Page] = {}
         self._last: Items | None = None
         self._notes: list[str] = []
@@ -97,12 +99,12 @@ class Collection:
             if page.number == 1:
                 first = page
             before = len(items)
-            items.update((item["id"], item) for item in page.items)
+            items.update((item["id"], self._kept(item)) for item in page.items)
             if len(items) != before + len(page.items):
                 self.note("an id stood on two pages")
                 return None, False
             if page.number == 1 and len(page.items) == page.total_count:
-                return {item["id"]: item for item in page.items}, True
+                return items, True
             if page.number == 1 and self.passes == 1 and self.when_long is not None:
                 self.when_long()
             if self._contradicts(page, first):
@@ -112,6 +114,11 @@ class Collection:
             self.note(f"{len(items)} ids against a total_count of {first.total_count}")
             return None, False
         return items, False
+
+    def _kept(self, item: Item) -> Item:
+        if self._fields is None:
+            return item
+        return {name: item[name] for name in self._fields if name in item}
 
     def _ends(self) -> bool:
         """Ask for the page after a last one that is full: tell whether the list still is what was read of it.

@@ -4,10 +4,12 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
 from genesis_etl.sandbox.clock import DAY, draw, draw_id, minute_of, stamp
+from genesis_etl.sandbox.instances import Instance, instances, status_of, updated_at
 from genesis_etl.sandbox.regions import PERMANENT
 from genesis_etl.sandbox.releases import Release, releases
 from genesis_etl.sandbox.snapshots import Snapshot, snapshots
@@ -18,7 +20,7 @@ TYPES = {
     "middle": ("base-os", "preconfigured", "cloud-image"),
     "newest": ("cloud-image",),
 }
-COLLECTIONS = ("images", "snapshots")
+LISTED = ("images", "snapshots")  # what `--images N` counts
 REMEMBERED = 8  # instants whose lists are kept, so that the pages of one list are cut from one list
 ARCHIVED_AT = minute_of(datetime(2018, 3, 1))
 
@@ -44,10 +46,11 @@ class Account:
         # A small account keeps the entries with the smallest ids: ids are evenly spread, so it is a fair
         # sample that evolves like the whole. A large one has an archive of old snapshots that stands still.
         self._last_id = "~"
-        self._archive: dict[str, Sequence[Item]] = dict.fromkeys(COLLECTIONS, ())
+        self._archive: dict[str, Sequence[Item]] = dict.fromkeys(LISTED, ())
         if images is not None and start is not None:
             minute = lived_minute(start)
-            ids = {item["id"] for items in self._read(minute).values() for item in items}
+            lists = self._read(minute)
+            ids = {item["id"] for name in LISTED for item in lists[name]}
             self._last_id = "" if images == 0 else heapq.nsmallest(images, ids)[-1] if ids else "~"
             self._archive = self._shelve(max(0, images - len(ids)))
 
@@ -58,6 +61,10 @@ class Account:
     def snapshots(self, at: datetime) -> list[Item]:
         """Return what `/snapshots` lists at that instant."""
         return [dict(item) for item in self.collection("snapshots", at)]
+
+    def instances(self, at: datetime) -> list[Item]:
+        """Return what `/instances` lists at that instant."""
+        return [dict(item) for item in self.collection("instances", at)]
 
     def collection(self, name: str, at: datetime) -> Sequence[Item]:
         """Return a collection at that instant, shared between callers: not to be changed."""
@@ -77,7 +84,9 @@ class Account:
             if one.id <= self._last_id
         ]
         taken = [one for one in snapshots(self.seed, minute) if one.id <= self._last_id]
-        return self._collect(public, taken)
+        # All of them, also of a small account: what its snapshots were taken from is gone only when it is deleted.
+        running = [self._show_instance(one, minute) for one in instances(self.seed, minute, minute)]
+        return self._collect(public, taken) | {"instances": sorted(running, key=_age, reverse=True)}
 
     def _collect(self, public: Sequence[Item], taken: Sequence[Snapshot]) -> dict[str, Sequence[Item]]:
         images = [*public, *self._archive["images"]]
@@ -136,12 +145,44 @@ class Account:
             item |= {"updated_at": snapshot.updated_at, "os_type": "linux"}
         return item
 
+    def _show_instance(self, instance: Instance, minute: int) -> Item:
+        luck = draw(instance.id)
+        image = _image_of(self.seed, self.generation, instance.born, luck)
+        return {
+            "id": instance.id,
+            "name": instance.name,
+            "hostname": instance.name,
+            "type": instance.type,
+            "region": instance.region,
+            "os_type": "linux",
+            "status": status_of(instance, minute),
+            "image": dict(image),
+            "volumes": [{"id": draw_id(instance.id, "volume"), "name": f"{instance.name}-data"}],
+            "ssh_keys": [{"id": draw_id(self.seed, "key", luck % 3), "name": f"key-{luck % 3}"}],
+            "security_groups": [{"id": draw_id(self.seed, "group"), "name": "standard"}],
+            "disk_size": instance.size_gib,
+            "floating_ip": None,
+            "private_ip": f"10.0.{luck % 256}.{2 + luck // 256 % 250}",
+            "public_ip": f"192.0.2.{2 + luck // 7 % 250}",  # of a network that is for documentation alone
+            "reservation_id": None,
+            "created_at": stamp(instance.born, luck),
+            "updated_at": stamp(updated_at(instance, minute), luck),
+        }
+
 
 def lived_minute(at: datetime) -> int:
     """Return the whole minute of `at`; refuse what lies off every calendar of use."""
     if not 1990 <= at.year < 2200:
         raise ValueError(f"the simulated account lives from 1990 to 2199, not at {at.isoformat()}")
     return minute_of(at)
+
+
+@lru_cache(maxsize=4096)  # an instance keeps it for ever, and to find it takes as long as to list all images
+def _image_of(seed: int, generation: str, born: int, luck: int) -> tuple[tuple[str, str], ...]:
+    """Return id and name of the image that an instance was created from, one of those listed then."""
+    listed = releases(seed, TYPES[generation], born)
+    image = listed[luck % len(listed)]
+    return ("id", image.id), ("name", image.name)
 
 
 def _age(item: Item) -> tuple[str, str]:

@@ -78,9 +78,10 @@ CHOICES = {
     "date": ("copy", "now"),
 }
 
+COLLECTIONS = ("images", "snapshots", "instances")
 FORM = "[COLLECTION][?page=N]:KIND[=VALUE][,OPTION=VALUE]..."
 SCRIPT = (
-    r"(?:(?P<collection>images|snapshots)?(?:\?page=(?P<page>[0-9]+))?:)?"
+    r"(?:(?P<collection>images|snapshots|instances)?(?:\?page=(?P<page>[0-9]+))?:)?"
     r"(?P<kind>[a-z-]+)(?:=(?P<value>[^,]*))?(?P<options>(?:,[a-z_]+=[^,]*)*)"
 )
 
@@ -103,8 +104,8 @@ class Fault:
     ) -> None:
         if kind not in FAULTS:
             raise ValueError(f"no fault is called {kind!r}; there are {', '.join(FAULTS)}")
-        if collection not in (None, "images", "snapshots"):
-            raise ValueError(f"a fault is of images or snapshots, not of {collection!r}")
+        if collection not in (None, *COLLECTIONS):
+            raise ValueError(f"a fault is of {', '.join(COLLECTIONS)}, not of {collection!r}")
         for name, value in options.items():
             if name not in OPTIONS[kind]:
                 known = ", ".join(OPTIONS[kind]) or "none"
@@ -150,7 +151,7 @@ class Fault:
     def _set_field(self, document: dict[str, Any]) -> dict[str, Any]:
         name, value, index = (self.options[key] for key in ("name", "value", "index"))
         if index is not None:
-            collection = "images" if "images" in document else "snapshots"
+            collection = next(name for name in COLLECTIONS if name in document)
             items = [dict(item) for item in document[collection]]
             if index < len(items):
                 _set(items[index], name, value)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from genesis_etl.sandbox.answers import Answer, Refused, list_page, page_asked, spoil, through_cache
-from genesis_etl.sandbox.faults import Fault
+from genesis_etl.sandbox.faults import COLLECTIONS, Fault
 from genesis_etl.sandbox.listener import Request, Server
 from genesis_etl.sandbox.wire import Hangup, Wire, transmit
 
@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         path = unquote(address.path)
         folder, _, name = path.rpartition("/")
-        collection = name if folder == self.server.service.path and name in ("images", "snapshots") else None
+        collection = name if folder == self.server.service.path and name in COLLECTIONS else None
         fault: Fault | None = None
         try:
             self._skip_body()

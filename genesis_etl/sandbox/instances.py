@@ -16,10 +16,11 @@ LONGEST = 6 * 365 * DAY
 ROLES = ("web", "db", "train", "dev", "web", "api", "mail", "render")
 NIGHTLY = {"web": 7, "db": 7, "api": 5, "mail": 7}  # nights that a snapshot is kept
 WEEKLY = {"db": 6, "train": 4, "render": 4}  # weeks that a snapshot and its copy are kept
+STARTS, STOPS = 5, 2  # minutes that an instance takes to be made, and to be deleted
 
 
 class Instance(NamedTuple):
-    """One virtual machine, from `born` until `ends` (minutes)."""
+    """One virtual machine, from `born` until `ends` (minutes); its snapshots may stay longer."""
 
     id: str
     name: str
@@ -28,6 +29,24 @@ class Instance(NamedTuple):
     born: int
     ends: int
     size_gib: int
+
+    @property
+    def type(self) -> str:
+        """What it is rented as."""
+        return "vcpu-4_memory-12g_nvidia-rtx-3090-1" if self.role in ("train", "render") else "vcpu-2_memory-4g"
+
+
+def status_of(instance: Instance, minute: int) -> str:
+    """Return its status at a minute at which it is listed."""
+    if minute < instance.born + STARTS:
+        return "creating"
+    return "active" if minute < instance.ends - STOPS else "deleting"
+
+
+def updated_at(instance: Instance, minute: int) -> int:
+    """Return the minute of its last change of status, up to a minute at which it is listed."""
+    changes = (instance.born, instance.born + STARTS, instance.ends - STOPS)
+    return max(change for change in changes if instance.born <= change <= minute)
 
 
 def instances(seed: int, since: int, until: int) -> list[Instance]:

@@ -125,7 +125,7 @@ class Sandbox:
         return self._at or datetime.now(UTC)
 
     def read(self, name: str) -> Sequence[dict[str, Any]]:
-        """Return the collection `images` or `snapshots` as it is now."""
+        """Return a collection, `images`, `snapshots` or `instances`, as it is now."""
         if self.collections:
             return self.collections(name, self.now())
         assert self._account is not None, "there is an account since the start"

@@ -5,6 +5,7 @@ import itertools
 import json
 import subprocess
 import sys
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,13 +25,13 @@ Lists = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
 def both(account: Account, at: datetime) -> Lists:
-    """Return both collections."""
+    """Return the collections of images and of snapshots."""
     return account.images(at), account.snapshots(at)
 
 
 def digest(account: Account, at: datetime) -> str:
     """Return a hash of all that an account lists at an instant, and of its order."""
-    return hashlib.sha256(json.dumps(both(account, at)).encode()).hexdigest()
+    return hashlib.sha256(json.dumps((*both(account, at), account.instances(at))).encode()).hexdigest()
 
 
 @pytest.fixture(scope="module", params=WINDOWS, ids=str)
@@ -47,7 +48,7 @@ def test_two_processes_list_the_same(generation: str) -> None:
         "import hashlib, json; from datetime import datetime, UTC; from genesis_etl.sandbox import Account\n"
         f"account = Account(7, {generation!r}, 400, datetime(2026, 11, 1, tzinfo=UTC))\n"
         "at = datetime(2026, 11, 23, 12, tzinfo=UTC)\n"
-        "lists = account.images(at), account.snapshots(at)\n"
+        "lists = account.images(at), account.snapshots(at), account.instances(at)\n"
         "print(hashlib.sha256(json.dumps(lists).encode()).hexdigest())"
     )
     other = subprocess.run(
@@ -272,6 +273,62 @@ def test_window_sees_instances_come_and_go(window: list[Lists]) -> None:
     first, last = ({item["source_instance_id"] for item in window[day][1]} for day in (0, -1))
     assert first - last
     assert last - first
+
+
+def test_window_sees_instances_made_and_deleted() -> None:
+    """Instances are made and deleted, listed without a gap in between, and some leave snapshots behind."""
+    account = Account(1, "newest")
+    days = [{item["id"] for item in account.instances(NOON - day * DAY)} for day in range(120, -1, -3)]
+    assert days[-1] - days[0]
+    assert days[0] - days[-1]
+    for id in set().union(*days):
+        there = [day for day, ids in enumerate(days) if id in ids]
+        assert there == list(range(there[0], there[-1] + 1))
+    sources = [item["source_instance_id"] for item in account.snapshots(NOON)]
+    left = [source for source in sources if source not in days[-1]]
+    assert set().union(*days) & set(left)
+    assert 0 < len(left) < len(sources) / 2
+
+
+def test_instances_are_the_same_in_every_generation_and_size() -> None:
+    """One seed has the same instances in all three generations, whatever the number of images asked for."""
+    accounts = [Account(1, generation, images, NOON) for generation in GENERATIONS for images in (None, 0, 30, 2000)]
+    told = [[(item["id"], item["name"]) for item in account.instances(NOON)] for account in accounts]
+    assert told == [told[0]] * len(told)
+    assert len(set(told[0])) == len({id for id, _ in told[0]}) > 20
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_fields_of_an_instance(generation: str) -> None:
+    """An instance has the documented fields, was made from an image of its generation, and its times are past."""
+    names = "id name hostname type region os_type status image volumes ssh_keys security_groups disk_size floating_ip"
+    names += " private_ip public_ip reservation_id created_at updated_at"
+    for item in Account(1, generation).instances(NOON):
+        assert set(item) == set(names.split())
+        assert set(item["image"]) == {"id", "name"}
+        assert datetime.fromisoformat(item["created_at"]) <= datetime.fromisoformat(item["updated_at"]) <= NOON
+        then = Account(1, generation).images(datetime.fromisoformat(item["created_at"]) + timedelta(minutes=1))
+        assert item["image"] in [{"id": image["id"], "name": image["name"]} for image in then]
+
+
+def test_statuses_follow_the_life_of_an_instance() -> None:
+    """An instance is creating for some minutes, then active, and deleting before it is no longer listed."""
+    account = Account(1, "newest")
+    weeks = [account.instances(NOON + week * 7 * DAY) for week in range(20)]
+    known = {item["id"] for item in weeks[0]} | {item["id"] for item in weeks[-1]}
+    one = next(item for items in weeks for item in items if item["id"] not in known)
+    week = max(week for week, items in enumerate(weeks) if any(item["id"] == one["id"] for item in items))
+    born = datetime.fromisoformat(one["created_at"])
+    last = NOON + week * 7 * DAY
+
+    def is_gone(minute: int) -> bool:
+        return one["id"] not in {item["id"] for item in account.instances(last + timedelta(minutes=minute))}
+
+    gone = bisect_left(range(7 * 1440), True, key=is_gone)
+    minutes = [born + timedelta(minutes=minute) for minute in range(9)]
+    minutes += [last + timedelta(minutes=minute) for minute in range(gone - 5, gone + 1)]
+    lives = [{item["id"]: item["status"] for item in account.instances(at)}.get(one["id"]) for at in minutes]
+    assert [status for status, _ in itertools.groupby(lives)] == [None, "creating", "active", "deleting", None]
 
 
 def test_window_sees_renames_but_no_resize(window: list[Lists]) -> None:

@@ -406,6 +406,16 @@ def test_first_fault_with_something_to_say_answers(sandbox: Sandbox) -> None:
     assert read(ask(sandbox, "/snapshots"))[0] == 200
 
 
+def test_a_fault_of_instances_meets_them_alone(sandbox: Sandbox) -> None:
+    """/instances fails as the others do, alone or with all, and its items may be changed."""
+    sandbox.faults.append(Fault.parse("instances:status=403"))
+    assert [read(ask(sandbox, f"/{name}"))[0] for name in ("images", "snapshots", "instances")] == [200, 200, 403]
+    sandbox.faults[:] = [Fault.parse("instances:field=name,index=1,value=7")]
+    assert [item["name"] for item in body(ask(sandbox, "/instances"))["instances"][:3]] == ["Größe", 7, "Größe"]
+    sandbox.faults[:] = [Fault.parse("status=502,times=3")]
+    assert [read(ask(sandbox, f"/{name}"))[0] for name in ("images", "snapshots", "instances")] == [502] * 3
+
+
 def test_page_1_is_the_page_of_a_request_without_one(sandbox: Sandbox) -> None:
     """A fault of page 1 meets a request that names no page, and none that is unreadable."""
     sandbox.faults.append(Fault("status", page=1, times=0))
@@ -451,6 +461,7 @@ def test_text_says_the_same_as_python() -> None:
     for text, place in [
         ("hang", (None, None)),
         ("snapshots:hang=2.5", ("snapshots", None)),
+        ("instances?page=2:hang", ("instances", 2)),
         ("?page=3:hang", (None, 3)),
     ]:
         assert (Fault.parse(text).collection, Fault.parse(text).page) == place

@@ -124,10 +124,11 @@ def test_unknown_type_is_an_empty_list(documented: Sandbox, type: str) -> None:
     assert (reply.status, reply.json["images"], reply.json["total_count"]) == (200, [], 0)
 
 
-def test_snapshots_have_no_filter(documented: Sandbox) -> None:
-    """/snapshots answers under its own name and ignores `type`, like any key it does not know."""
-    reply = ask(documented, "/snapshots?type=base-os&type=x&sort=name")
-    assert (reply.json["snapshots"], reply.json["total_count"]) == (DOCUMENTED, 2)
+@pytest.mark.parametrize("collection", ["snapshots", "instances"])
+def test_only_images_have_a_filter(documented: Sandbox, collection: str) -> None:
+    """/snapshots and /instances answer under their own names and ignore `type`, like any key they do not know."""
+    reply = ask(documented, f"/{collection}?type=base-os&type=x&sort=name")
+    assert (reply.json[collection], reply.json["total_count"]) == (DOCUMENTED, 2)
 
 
 def test_documented_defaults(numbered: Sandbox) -> None:
@@ -137,7 +138,7 @@ def test_documented_defaults(numbered: Sandbox) -> None:
     assert (reply.json["page"], reply.json["per_page"], reply.json["total_count"]) == (1, 50, 250)
 
 
-@pytest.mark.parametrize("collection", ["images", "snapshots"])
+@pytest.mark.parametrize("collection", ["images", "snapshots", "instances"])
 @pytest.mark.parametrize(
     ("page", "per_page", "ids"),
     [(1, 1, (0, 1)), (250, 1, (249, 250)), (3, 100, (200, 250)), (2, 99, (99, 198)), (6, 50, (250, 250))],
@@ -156,7 +157,7 @@ def test_page_far_past_the_end_is_empty(numbered: Sandbox) -> None:
     assert ask(numbered, f"/images?page={10**19}").json["images"] == []
 
 
-@pytest.mark.parametrize("collection", ["images", "snapshots"])
+@pytest.mark.parametrize("collection", ["images", "snapshots", "instances"])
 @pytest.mark.parametrize(
     "query",
     [
@@ -176,9 +177,9 @@ def test_repeated_type_is_400(numbered: Sandbox) -> None:
     assert refused(ask(numbered, "/images?type=snapshot&type=base-os"), 400)
 
 
-@pytest.mark.parametrize("path", ["", "/", "/regions", "/images/", "/images/1", "/instances", "/Images", "/../images"])
+@pytest.mark.parametrize("path", ["", "/", "/regions", "/images/", "/images/1", "/volumes", "/Images", "/../images"])
 def test_unknown_paths_are_404(numbered: Sandbox, path: str) -> None:
-    """Whatever is not one of the two collections is 404 with the error body."""
+    """Whatever is not one of the three collections is 404 with the error body."""
     assert refused(ask(numbered, path), 404)
 
 

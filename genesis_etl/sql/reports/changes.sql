@@ -9,13 +9,14 @@
 -- column account: short name of the account
 -- column captured_at: the capture that saw the change
 -- column previous_captured_at: the capture before it; the change fell between the two
--- column change: appeared, disappeared, renamed, region_added, region_removed, resized, status_changed or updated
+-- column change: appeared, disappeared, renamed, region_added, region_removed, resized, status_changed, source_gone or updated
 -- column image_id: id of the image
 -- column name: display name; of an image that disappeared, its last
 -- column type: type of the image; of one that disappeared, its last
 -- column region: the region that was added or removed; null for changes of the whole image
--- column before: what stood before: regions of disappeared, name, GiB or status; null if nothing did
+-- column before: what stood before: regions of disappeared, name (of source_gone that of the instance), GiB or status; null if nothing did
 -- column after: what stands now: regions of appeared, name, GiB or status; of updated, the fields that differ, sorted
+-- source_gone: the instance of a snapshot was there in the capture before and is no more; where either could not tell, there is none
 -- An account's first capture has nothing before it and makes no changes
 with newest as (
     select
@@ -111,6 +112,9 @@ sides as (
         max(size_gib) filter (where is_after) as size_after,
         max(status) filter (where is_before) as status_before,
         max(status) filter (where is_after) as status_after,
+        bool_or(source_instance_exists) filter (where is_before)
+            and not bool_or(source_instance_exists) filter (where is_after) as is_source_gone,
+        max(source_instance_name) filter (where is_before) as source_before,
         max(updated_at) filter (where is_before) is distinct from max(updated_at) filter (where is_after) as is_touched,
         concat_ws(
             ', ',
@@ -187,6 +191,10 @@ whole as (
     from sides
     where is_before and is_after and status_before is distinct from status_after
     union all
+    select account, n, image_id, 'source_gone', cast(null as varchar), source_before, cast(null as varchar)
+    from sides
+    where is_source_gone
+    union all
     -- an update that only dates another change is no change of its own
     select account, n, image_id, 'updated', cast(null as varchar), cast(null as varchar), fields
     from sides
@@ -197,6 +205,7 @@ whole as (
                 name_before <> name_after
                 or size_before is distinct from size_after
                 or status_before is distinct from status_after
+                or coalesce(is_source_gone, false)
                 or regions_before <> regions_after
             )
         )

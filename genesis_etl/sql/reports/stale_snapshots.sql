@@ -14,6 +14,8 @@
 -- column cost_per_month: size_gib at the price of a GiB-month; null without a price
 -- column regions: its regions, sorted
 -- column source_instance_id: instance it was taken from
+-- column source_instance_name: its name; of one that is gone the last known one, null if none is known
+-- column source_instance_exists: whether that instance exists; null without one, or where it could not be read
 -- column copies: living snapshots that are copies of this one
 -- column is_newest_of_source: no living snapshot of its instance is newer, so of several made at once all; null without an instance
 -- $older_than arrives in microseconds
@@ -37,10 +39,38 @@ living as (
         max(size_gib) as size_gib,
         list_sort(list(distinct region) filter (where region is not null)) as regions,
         max(source_instance_id) as source_instance_id,
+        max(source_instance_name) as source_instance_name,
+        bool_or(source_instance_exists) as source_instance_exists,
         max(source_snapshot_id) as source_snapshot_id,
         bool_or(coalesce(region, '(none)') = $region) as is_in_region
     from rows_now
     group by account, image_id
+),
+
+-- an instance that is gone is named by the last capture that knew its name
+named as (
+    select
+        r.account,
+        r.source_instance_id,
+        r.source_instance_name,
+        max(r.last_n) as last_n
+    from lake_runs as r
+    inner join (
+        select distinct account, source_instance_id from living where not source_instance_exists
+    ) as g
+        on g.account = r.account
+        and g.source_instance_id = r.source_instance_id
+    where r.source_instance_name is not null
+    group by r.account, r.source_instance_id, r.source_instance_name
+),
+
+last_names as (
+    select
+        account,
+        source_instance_id,
+        arg_max(source_instance_name, last_n) as source_instance_name
+    from named
+    group by account, source_instance_id
 ),
 
 copied as (
@@ -73,12 +103,18 @@ select
     r.size_gib * cast($price as double) as cost_per_month,
     coalesce(r.regions, cast([] as varchar[])) as regions,
     r.source_instance_id,
+    coalesce(r.source_instance_name, l.source_instance_name) as source_instance_name,
+    r.source_instance_exists,
     cast(coalesce(c.copies, 0) as bigint) as copies,
     r.created_at = n.created_at as is_newest_of_source
 from living as r
 left join newest as n
     on n.account = r.account
     and n.source_instance_id = r.source_instance_id
+left join last_names as l
+    on l.account = r.account
+    and l.source_instance_id = r.source_instance_id
+    and not r.source_instance_exists
 left join copied as c
     on c.account = r.account
     and c.source_snapshot_id = r.image_id

@@ -8,6 +8,7 @@ select
     finished_at,
     images,
     snapshots,
+    instances,
     rows,
     requests,
     retries,
