@@ -8,6 +8,7 @@ reports, times as a user writes them.
 from __future__ import annotations
 
 import itertools
+import statistics
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -613,6 +614,50 @@ def stale(
                 }
             )
     return sorted(found, key=lambda row: (row["account"], row["created_at"], row["image_id"]))
+
+
+def sources(
+    history: History, *, account: str | None = None, as_of: str | None = None, price: float | None = None
+) -> list[Row]:
+    """Sort the snapshots of the newest capture by their instance, and those of the last one 30 days before it."""
+    found: list[Row] = []
+    for name, captures in accounts(history, account, as_of):
+        begin = (latest(as_of) or captures[-1].at) - 30 * DAY
+        by_source: dict[str | None, list[Row]] = defaultdict(list)
+        for row, _ in images_of(captures[-1].rows, "snapshot").values():
+            by_source[row["source_instance_id"]].append(row)
+        then: dict[str | None, list[Row]] | None = None
+        for capture in captures:
+            if capture.at <= begin:
+                then = defaultdict(list)
+                for row, _ in images_of(capture.rows, "snapshot").values():
+                    then[row["source_instance_id"]].append(row)
+        for source, every in sorted(by_source.items(), key=lambda each: (each[0] is None, each[0] or "")):
+            exists, title = every[0]["source_instance_exists"], every[0]["source_instance_name"]
+            if exists is False:
+                for row in (row for capture in captures for row in capture.rows):
+                    if row["source_instance_id"] == source and row["source_instance_name"] is not None:
+                        title = row["source_instance_name"]
+            made = sorted(row["created_at"] for row in every)
+            apart = [(after - before) // MOMENT for before, after in itertools.pairwise(made)]
+            size = gib_of(every)
+            before = None if then is None else gib_of(then[source])
+            found.append(
+                {
+                    "account": name,
+                    "source_instance_id": source,
+                    "source_instance_name": title,
+                    "source_instance_exists": exists,
+                    "snapshots": len(every),
+                    "size_gib": None if size is None else float(size),
+                    "cost_per_month": None if size is None or price is None else float(size) * price,
+                    "oldest_at": made[0],
+                    "newest_at": made[-1],
+                    "cadence_hours": statistics.median(apart) / 3.6e9 if apart else None,
+                    "gib_net_30d": None if size is None or before is None else float(size - before),
+                }
+            )
+    return found
 
 
 def retention(

@@ -35,6 +35,7 @@ MODELS: dict[str, Callable[..., list[Row]]] = {
     "changes": model.changes,
     "stale-snapshots": model.stale,
     "retention": model.retention,
+    "sources": model.sources,
     "capture-health": model.health,
 }
 OF_COVERAGE = (
@@ -63,7 +64,7 @@ def some_options(random: Random, history: History) -> Iterator[tuple[str, Option
         account = random.choice(list(history)) if random.random() < 0.15 else None
         moments = [each.at for every in history.values() for each in every]
         options: Options = {"account": account}
-        if name in ("snapshot-growth", "stale-snapshots", "usage", "retention"):
+        if name in ("snapshot-growth", "stale-snapshots", "usage", "retention", "sources"):
             options["price"] = price
         if name == "usage":
             options["by"] = random.choice(("day", "week", "month", "month"))
@@ -86,6 +87,8 @@ def some_options(random: Random, history: History) -> Iterator[tuple[str, Option
         if name == "retention":
             keeps = ({}, {"keep": (timedelta(), DAY, DAY)}, {"keep": (10 * DAY, 3 * DAY, 400 * DAY)})
             options |= random.choice(keeps) | random.choice(({}, {}, {"total": True}))
+        elif name == "sources":
+            pass  # it looks back from the newest capture
         elif name == "stale-snapshots":
             options["older_than"] = random.choice((timedelta(), DAY, 3 * DAY, 90 * DAY))
         else:
@@ -310,6 +313,12 @@ SLIPS = {
         "reports/retention.sql",
         "max(created_at) as created_at\n    from living",
         "max(created_at) + interval 1 microsecond as created_at\n    from living",
+    ),
+    "a capture less than thirty days ago": ("reports/sources.sql", "interval 30 day", "interval 3 day"),
+    "neighbours of any instance": (
+        "reports/sources.sql",
+        "partition by account, source_instance_id order by created_at",
+        "partition by account order by created_at",
     ),
     "what is as old as it may be": ("reports/retention.sql", "g.age > k.keep", "g.age >= k.keep"),
     "gaps of one day": (
