@@ -8,11 +8,13 @@ reports, times as a user writes them.
 from __future__ import annotations
 
 import itertools
+import statistics
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
@@ -107,6 +109,15 @@ def images_of(rows: list[Row], type: str | None = None) -> dict[str, tuple[Row, 
     return found
 
 
+def newest_of_families(images: dict[str, tuple[Row, set[str]]]) -> set[str]:
+    """Return the ids of those made last of each type and family; one without a family is its own."""
+    families: dict[tuple[str, str], tuple[datetime, str]] = {}
+    for id, (row, _) in images.items():
+        key = (row["type"], row["family"] or f"of {id} alone")
+        families[key] = max(families.get(key, (row["created_at"], id)), (row["created_at"], id))
+    return {id for _, id in families.values()}
+
+
 # --- snapshot-growth
 
 
@@ -116,6 +127,7 @@ def growth(
     account: str | None = None,
     region: str | None = None,
     per_region: bool = False,
+    total: bool = False,
     type: str = "snapshot",
     since: str | None = None,
     until: str | None = None,
@@ -124,26 +136,35 @@ def growth(
     price: float | None = None,
 ) -> list[Row]:
     """Count presences: what a capture holds and the one before does not came, what it does not and that did went."""
+    asked = dict(accounts(history, account, as_of))
     found: list[Row] = []
-    for name, captures in accounts(history, account, as_of):
-        scopes: dict[str | None, list[Images]] = defaultdict(lambda: [{} for _ in captures])  # noqa: B023
-        if region is None and not per_region:
-            scopes[None] = [{} for _ in captures]
-        for index, capture in enumerate(captures):
-            for row in capture.rows:
-                place = row["region"] or "(none)"
-                if row["type"] == type and region in (None, place):
-                    scopes[place if per_region or region else None][index][row["image_id"]] = row
-        shown = periods(period_of(captures[-1].at, by), by, since, until)
-        for place, states in scopes.items():
-            found += [{"account": name, "region": place, **row} for row in _levels(captures, states, shown, by, price)]
-    return sorted(found, key=lambda row: (row["account"], row["period"], row["region"] or ""))
+    for group in [list(asked)] if total and asked else [[name] for name in asked]:
+        every = [asked[name] for name in group]
+        shown = periods(period_of(max(captures[-1].at for captures in every), by), by, since, until)
+        series: dict[str | None, list[list[Row]]] = defaultdict(list)
+        for captures in every:
+            scopes: dict[str | None, list[Images]] = defaultdict(lambda: [{} for _ in captures])  # noqa: B023
+            if region is None and not per_region:
+                scopes[None] = [{} for _ in captures]
+            for index, capture in enumerate(captures):
+                for row in capture.rows:
+                    place = row["region"] or "(none)"
+                    if row["type"] == type and region in (None, place):
+                        scopes[place if per_region or region else None][index][row["image_id"]] = row
+            for place, states in scopes.items():
+                series[place].append(list(_levels(captures, states, shown, by)))
+        moments = [[period_of(each.at, by) for each in captures] for captures in every]
+        for place, each in series.items():
+            for row in _finished(list(zip(*each, strict=True)), moments, price):
+                found.append({"account": None if total else group[0], "region": place, **row})
+    return sorted(found, key=lambda row: (row["account"] or "", row["period"], row["region"] or ""))
 
 
-def _levels(
-    captures: list[Taken], states: list[Images], shown: list[date], by: str, price: float | None
-) -> Iterator[Row]:
-    """Yield the periods of one account and region."""
+Level = tuple[int, Decimal | None]
+
+
+def _levels(captures: list[Taken], states: list[Images], shown: list[date], by: str) -> Iterator[Row]:
+    """Yield the periods of one account and region: what came and went, number and GiB before and after each."""
     times = [capture.at for capture in captures]
     came = Counter(period_of(min(times[0], row["created_at"]), by) for row in states[0].values())
     went: Counter[date] = Counter()
@@ -152,7 +173,7 @@ def _levels(
         went[period_of(moment, by)] += len(before.keys() - state.keys())
     weights: dict[int, Decimal | None] = {}
 
-    def level(day: date) -> tuple[int, Decimal | None]:
+    def level(day: date) -> Level:
         """Return the number and GiB of what there was just before a day began."""
         index = bisect_left(times, midnight(day)) - 1
         if index < 0:
@@ -162,25 +183,41 @@ def _levels(
             weights[index] = gib_of(list(states[index].values()))
         return len(states[index]), weights[index]
 
-    begun, newest = period_of(times[0], by), period_of(times[-1], by)
-    captured = {period_of(moment, by) for moment in times}
     for period in shown:
-        (opening, gib_before), (closing, gib) = level(period), level(next_period(period, by))
-        is_partial = period == begun
+        opening, closing = level(period), level(next_period(period, by))
+        yield {"period": period, "created": came[period], "deleted": went[period], "before": opening, "after": closing}
+
+
+def _together(levels: list[Level]) -> Level:
+    """Add up levels; GiB that are not known are left out, where there are others."""
+    count = sum(each for each, _ in levels)
+    known = [gib for each, gib in levels if each and gib is not None]
+    return count, sum(known, Decimal(0)) if known or not count else None
+
+
+def _finished(rows: list[tuple[Row, ...]], moments: list[list[date]], price: float | None) -> Iterator[Row]:
+    """Yield the rows of a series, of each account one; `moments` are the periods of each account's captures."""
+    firsts, newest = [each[0] for each in moments], max(each[-1] for each in moments)
+    captured = set(itertools.chain(*moments))
+    for of_accounts in rows:
+        period = of_accounts[0]["period"]
+        opening, gib_before = _together([row["before"] for row in of_accounts])
+        closing, gib = _together([row["after"] for row in of_accounts])
+        is_partial = min(firsts) <= period <= max(firsts)
         seen = "partial" if is_partial else "observed" if period in captured else "gap"
         net = closing - opening
         yield {
             "period": period,
             "opening": opening,
-            "created": came[period],
-            "deleted": went[period],
+            "created": sum(row["created"] for row in of_accounts),
+            "deleted": sum(row["deleted"] for row in of_accounts),
             "closing": closing,
             "net": net,
             "growth_pct": 100 * net / opening if opening and not is_partial else None,
             "gib_closing": None if gib is None else float(gib),
             "gib_net": None if gib is None or gib_before is None else float(gib - gib_before),
             "cost_per_month": None if gib is None or price is None else float(gib) * price,
-            "basis": "created_at" if period < begun else seen,
+            "basis": "created_at" if period < min(firsts) else seen,
             "is_complete": period < newest,
         }
 
@@ -189,6 +226,84 @@ def gib_of(rows: list[Row]) -> Decimal | None:
     """Return the GiB of images whose size is known; none if no size is, 0 without images."""
     sizes = [Decimal(str(row["size_gib"])) for row in rows if row["size_gib"] is not None]
     return None if rows and not sizes else sum(sizes, Decimal(0))
+
+
+# --- usage
+
+
+def usage(
+    history: History,
+    *,
+    account: str | None = None,
+    region: str | None = None,
+    per_region: bool = False,
+    per_source: bool = False,
+    total: bool = False,
+    since: str | None = None,
+    until: str | None = None,
+    by: str = "month",
+    as_of: str | None = None,
+    price: float | None = None,
+) -> list[Row]:
+    """Let every capture's snapshots stand until the next capture, and cut that time at the ends of days."""
+    asked = dict(accounts(history, account, as_of))
+    found: list[Row] = []
+    for group in [list(asked)] if total and asked else [[name] for name in asked]:
+        used: dict[tuple[date, Any, Any], Fraction] = defaultdict(Fraction)
+        there: dict[tuple[date, Any, Any], set[tuple[str, str]]] = defaultdict(set)
+        sized: set[tuple[date, Any, Any]] = set()
+        scopes: set[tuple[Any, Any]] = set() if per_region or per_source or region else {(None, None)}
+        for name in group:
+            captures = asked[name]
+            for capture, after in zip(captures, [*captures[1:], captures[-1]], strict=True):
+                held: dict[tuple[Any, Any], dict[str, float | None]] = defaultdict(dict)
+                for row in capture.rows:
+                    place = row["region"] or "(none)"
+                    if row["type"] == "snapshot" and region in (None, place):
+                        source = row["source_instance_id"] if per_source else None
+                        held[place if per_region or region else None, source][row["image_id"]] = row["size_gib"]
+                scopes |= held.keys() if not per_source else set()
+                for day, share in _shares(capture.at, after.at):
+                    for scope, sizes in held.items():
+                        cell = (period_of(day, by), *scope)
+                        known = [Fraction(str(size)) for size in sizes.values() if size is not None]
+                        used[cell] += sum(known) * share
+                        there[cell] |= {(name, id) for id in sizes}
+                        sized |= {cell} if known else set()
+        firsts = [period_of(asked[name][0].at, by) for name in group]
+        newest = max(period_of(asked[name][-1].at, by) for name in group)
+        captured = {period_of(each.at, by) for name in group for each in asked[name]}
+        for period in periods(newest, by, since, until):
+            if period < min(firsts):
+                continue
+            of_period = {cell[1:] for cell in there if cell[0] == period} | scopes
+            for place, source in sorted(of_period, key=lambda each: [(part is None, part or "") for part in each]):
+                cell = (period, place, source)
+                gib = None if there[cell] and cell not in sized else round(float(used[cell]), 9)
+                found.append(
+                    {
+                        "account": None if total else group[0],
+                        "period": period,
+                        "region": place,
+                        "source_instance_id": source,
+                        "gib_months": gib,
+                        "cost": None if gib is None or price is None else gib * price,
+                        "snapshots": len(there[cell]),
+                        "basis": "partial" if period <= max(firsts) else "observed" if period in captured else "gap",
+                        "is_complete": period < newest,
+                    }
+                )
+    return found
+
+
+def _shares(begin: datetime, end: datetime) -> Iterator[tuple[date, Fraction]]:
+    """Yield the days from a capture to the next, each with how much of its month passed there; none, if it is none."""
+    day = begin.date()
+    while begin.date() == day or midnight(day) < end:
+        month = next_period(day.replace(day=1), "month") - day.replace(day=1)
+        passed = max(min(end, midnight(day + DAY)) - max(begin, midnight(day)), timedelta())
+        yield day, Fraction(passed // MOMENT, month // MOMENT)
+        day += DAY
 
 
 # --- region-coverage
@@ -201,6 +316,7 @@ def coverage(
     account: str | None = None,
     region: str | None = None,
     type: str | None = None,
+    newest_of_family: bool = False,
     since: str | None = None,
     until: str | None = None,
     as_of: str | None = None,
@@ -224,6 +340,8 @@ def coverage(
         alive = {row["region"] for row in now}
         for kind in sorted({row["type"] for row in now} if type is None else {type}):
             images = images_of(now, kind)
+            if newest_of_family:
+                images = {id: images[id] for id in sorted(newest_of_families(images))}
             for place in sorted(regions - {None}):
                 if not images or region not in (None, place):
                     continue
@@ -247,6 +365,100 @@ def coverage(
     return found
 
 
+def releases(history: History, **options: Any) -> list[Row]:
+    """Follow every image of the last capture of the range through the captures, region by region."""
+    every_type = {**options, "region": None, "type": None}
+    counted = {(row["account"], row["region"]): row["is_retired"] for row in coverage(history, **every_type)}
+    found: list[Row] = []
+    end = end_of(options.get("until"))
+    for name, every in accounts(history, options.get("account"), options.get("as_of")):
+        captures = [each for each in every if end is None or each.at < end]
+        living = images_of(captures[-1].rows) if captures else {}
+        newest = newest_of_families(living)
+        old = {row["image_id"] for row in captures[0].rows} if captures else set()
+        seen: dict[tuple[str, str | None], datetime | None] = {}
+        for capture in captures:
+            for row in capture.rows:
+                if row["region"] is not None:
+                    moment = None if capture is captures[0] else capture.at
+                    seen.setdefault((row["image_id"], row["region"]), moment)
+                    seen.setdefault((row["image_id"], None), moment)
+        for id, (row, places) in sorted(
+            living.items(), key=lambda each: (each[1][0]["type"], each[1][0]["name"], each[0])
+        ):
+            for place in sorted(region for account, region in counted if account == name):
+                if row["type"] == "snapshot" or options.get("type") not in (None, row["type"]):
+                    continue
+                if options.get("region") not in (None, place):
+                    continue
+                released, reached = None if id in old else seen.get((id, None)), seen.get((id, place))
+                found.append(
+                    {
+                        "account": name,
+                        "type": row["type"],
+                        "image_id": id,
+                        "region": place,
+                        "name": row["name"],
+                        "family": row["family"],
+                        "is_newest_of_family": id in newest,
+                        "created_at": row["created_at"],
+                        "released_at": released,
+                        "reached_at": reached,
+                        "days_to_region": (reached - released) / DAY if released and reached else None,
+                        "is_missing": None if counted[name, place] else place not in places,
+                    }
+                )
+    return found
+
+
+def coverage_history(
+    history: History,
+    *,
+    expected: tuple[str, ...] = (),
+    account: str | None = None,
+    region: str | None = None,
+    type: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    by: str = "day",
+    as_of: str | None = None,
+) -> list[Row]:
+    """Look into the last capture of every period, or that before it, for types and regions of the whole range."""
+    found: list[Row] = []
+    for name, captures in accounts(history, account, as_of):
+        first, newest = (period_of(captures[index].at, by) for index in (0, -1))
+        shown = [period for period in periods(newest, by, since, until) if period >= first]
+        states: dict[date, list[Taken]] = {}
+        for period in shown:
+            own = [each for each in captures if period_of(each.at, by) == period]
+            states[period] = own or [each for each in captures if period_of(each.at, by) < period][-1:]
+        looked_at = [row for every in states.values() for each in every for row in each.rows]
+        kinds = {row["type"] for row in looked_at} - {"snapshot"} if type is None else {type} - {"snapshot"}
+        kinds &= {row["type"] for row in looked_at}
+        places = {row["region"] for row in looked_at} | set(expected)
+        for period in shown:
+            last = states[period][-1]
+            for kind in sorted(kinds):
+                images = images_of(last.rows, kind)
+                for place in sorted(places - {None}):
+                    if region not in (None, place):
+                        continue
+                    there = sum(place in own for _, own in images.values())
+                    found.append(
+                        {
+                            "account": name,
+                            "period": period,
+                            "type": kind,
+                            "region": place,
+                            "images": there,
+                            "of": len(images),
+                            "coverage_pct": 100 * there / len(images) if images else None,
+                            "basis": "observed" if period_of(last.at, by) == period else "gap",
+                        }
+                    )
+    return found
+
+
 def matrix(history: History, **options: Any) -> list[Row]:
     """Tell for every image and every region that coverage names whether it is there."""
     regions = sorted({row["region"] for row in coverage(history, **options)})
@@ -254,7 +466,11 @@ def matrix(history: History, **options: Any) -> list[Row]:
     found: list[Row] = []
     for name, every in accounts(history, options.get("account"), options.get("as_of")):
         for capture in [each for each in every if end is None or each.at < end][-1:]:
-            for id, (row, places) in images_of(capture.rows, options.get("type")).items():
+            images = images_of(capture.rows, options.get("type"))
+            newest = newest_of_families(images)
+            for id, (row, places) in images.items():
+                if options.get("newest_of_family") and id not in newest:
+                    continue
                 cells = {place: place in places for place in regions}
                 found.append({"account": name, "type": row["type"], "image_id": id, "name": row["name"], **cells})
     return sorted(found, key=lambda row: (row["account"], row["type"], row["name"], row["image_id"]))
@@ -398,6 +614,92 @@ def stale(
                 }
             )
     return sorted(found, key=lambda row: (row["account"], row["created_at"], row["image_id"]))
+
+
+def sources(
+    history: History, *, account: str | None = None, as_of: str | None = None, price: float | None = None
+) -> list[Row]:
+    """Sort the snapshots of the newest capture by their instance, and those of the last one 30 days before it."""
+    found: list[Row] = []
+    for name, captures in accounts(history, account, as_of):
+        begin = (latest(as_of) or captures[-1].at) - 30 * DAY
+        by_source: dict[str | None, list[Row]] = defaultdict(list)
+        for row, _ in images_of(captures[-1].rows, "snapshot").values():
+            by_source[row["source_instance_id"]].append(row)
+        then: dict[str | None, list[Row]] | None = None
+        for capture in captures:
+            if capture.at <= begin:
+                then = defaultdict(list)
+                for row, _ in images_of(capture.rows, "snapshot").values():
+                    then[row["source_instance_id"]].append(row)
+        for source, every in sorted(by_source.items(), key=lambda each: (each[0] is None, each[0] or "")):
+            exists, title = every[0]["source_instance_exists"], every[0]["source_instance_name"]
+            if exists is False:
+                for row in (row for capture in captures for row in capture.rows):
+                    if row["source_instance_id"] == source and row["source_instance_name"] is not None:
+                        title = row["source_instance_name"]
+            made = sorted(row["created_at"] for row in every)
+            apart = [(after - before) // MOMENT for before, after in itertools.pairwise(made)]
+            size = gib_of(every)
+            before = None if then is None else gib_of(then[source])
+            found.append(
+                {
+                    "account": name,
+                    "source_instance_id": source,
+                    "source_instance_name": title,
+                    "source_instance_exists": exists,
+                    "snapshots": len(every),
+                    "size_gib": None if size is None else float(size),
+                    "cost_per_month": None if size is None or price is None else float(size) * price,
+                    "oldest_at": made[0],
+                    "newest_at": made[-1],
+                    "cadence_hours": statistics.median(apart) / 3.6e9 if apart else None,
+                    "gib_net_30d": None if size is None or before is None else float(size - before),
+                }
+            )
+    return found
+
+
+def retention(
+    history: History,
+    *,
+    keep: tuple[timedelta, ...] = tuple(days * DAY for days in (7, 14, 30, 60, 90, 180, 365)),
+    account: str | None = None,
+    total: bool = False,
+    as_of: str | None = None,
+    price: float | None = None,
+) -> list[Row]:
+    """Go through the snapshots of every instance that are older than what is kept, and leave its newest."""
+    asked = dict(accounts(history, account, as_of))
+    found: list[Row] = []
+    for group in [list(asked)] if total and asked else [[name] for name in asked]:
+        for days in sorted(set(keep)):
+            freed: list[Row] = []
+            kept: list[Row] = []
+            for name in group:
+                now = latest(as_of) or asked[name][-1].at
+                instances: dict[str, list[Row]] = defaultdict(list)
+                for row, _ in images_of(asked[name][-1].rows, "snapshot").values():
+                    if row["source_instance_id"] is not None:
+                        instances[row["source_instance_id"]].append(row)
+                for every in instances.values():
+                    newest = max(row["created_at"] for row in every)
+                    for row in every:
+                        if now - row["created_at"] > days:
+                            (kept if row["created_at"] == newest else freed).append(row)
+            size, stays = gib_of(freed), gib_of(kept)
+            found.append(
+                {
+                    "account": None if total else group[0],
+                    "keep": days // DAY,
+                    "snapshots": len(freed),
+                    "size_gib": None if size is None else float(size),
+                    "cost_per_month": None if size is None or price is None else float(size) * price,
+                    "kept_as_newest": len(kept),
+                    "kept_gib": None if stays is None else float(stays),
+                }
+            )
+    return found
 
 
 def health(

@@ -40,12 +40,69 @@ def test_a_straight_line_goes_straight_on() -> None:
     table = OpenLake(Lake("lake"), (), 0.5).report_rows("snapshot-growth", since="2026-11-05", until="2026-11-06")
     assert table.column_names == GROWTH
     table = OpenLake(Lake("lake"), (), 0.5).report_rows("snapshot-growth", since="2026-11-01", forecast=2)
-    assert table.column_names == [*GROWTH, "low", "high"]
+    assert table.column_names == [*GROWTH, "low", "high", "gib_low", "gib_high"]
     assert [tuple(each.values()) for each in table.to_pylist()][4:] == [
-        ("default", date(2026, 11, 5), None, 7, 0, 0, 7, 0, 0.0, 14.0, 0.0, 7.0, "gap", True, None, None),
-        ("default", date(2026, 11, 6), None, 7, 4, 0, 11, 4, 400 / 7, 22.0, 8.0, 11.0, "observed", True, None, None),
-        ("default", date(2026, 11, 7), None, 11, 2, 0, 13, 2, 200 / 11, 26.0, 4.0, 13.0, "observed", True, None, None),
-        ("default", date(2026, 11, 8), None, 13, 2, 0, 15, 2, 200 / 13, 30.0, 4.0, 15.0, "observed", False, None, None),
+        ("default", date(2026, 11, 5), None, 7, 0, 0, 7, 0, 0.0, 14.0, 0.0, 7.0, "gap", True, None, None, None, None),
+        (
+            "default",
+            date(2026, 11, 6),
+            None,
+            7,
+            4,
+            0,
+            11,
+            4,
+            400 / 7,
+            22.0,
+            8.0,
+            11.0,
+            "observed",
+            True,
+            None,
+            None,
+            None,
+            None,
+        ),
+        (
+            "default",
+            date(2026, 11, 7),
+            None,
+            11,
+            2,
+            0,
+            13,
+            2,
+            200 / 11,
+            26.0,
+            4.0,
+            13.0,
+            "observed",
+            True,
+            None,
+            None,
+            None,
+            None,
+        ),
+        (
+            "default",
+            date(2026, 11, 8),
+            None,
+            13,
+            2,
+            0,
+            15,
+            2,
+            200 / 13,
+            30.0,
+            4.0,
+            15.0,
+            "observed",
+            False,
+            None,
+            None,
+            None,
+            None,
+        ),
         (
             "default",
             date(2026, 11, 9),
@@ -63,6 +120,8 @@ def test_a_straight_line_goes_straight_on() -> None:
             False,
             17,
             17,
+            34.0,
+            34.0,
         ),
         (
             "default",
@@ -81,6 +140,8 @@ def test_a_straight_line_goes_straight_on() -> None:
             False,
             19,
             19,
+            38.0,
+            38.0,
         ),
     ]
 
@@ -149,8 +210,35 @@ def test_nothing_falls_below_zero() -> None:
     """A shrinking account ends at 0 snapshots and 0 GiB, whatever the slope."""
     land_all(Lake("lake"), history(13, 11, 9, 7, 5, 3, 1))
     found = open_lake("lake").report_rows("snapshot-growth", since="2026-11-01", forecast=3).to_pylist()[-3:]
-    cells = [(r["opening"], r["closing"], r["net"], r["growth_pct"], r["gib_closing"], r["low"]) for r in found]
-    assert cells == [(1, 0, -1, -100.0, 0.0, 0), (0, 0, 0, None, 0.0, 0), (0, 0, 0, None, 0.0, 0)]
+    columns = ("opening", "closing", "net", "growth_pct", "gib_closing", "low", "gib_low")
+    cells = [tuple(r[column] for column in columns) for r in found]
+    assert cells == [(1, 0, -1, -100.0, 0.0, 0, 0.0), (0, 0, 0, None, 0.0, 0, 0.0), (0, 0, 0, None, 0.0, 0, 0.0)]
+
+
+def test_gib_have_a_band_of_their_own() -> None:
+    """gib_low and gib_high come from the GiB of the periods as low and high do from the counts."""
+    sizes = [1.0, 2.0, 4.0, 3.5, 9.0, 6.0, 8.0, 7.5]
+    states = {f"2026-11-{day:02}": rows("s", size_gib=size) for day, size in enumerate(sizes, 1)}
+    land_all(Lake("lake"), states)
+    found = open_lake("lake").report_rows("snapshot-growth", since="2026-11-01", forecast=3).to_pylist()
+    value, low, high = forecast.extrapolate([None, *sizes[1:]], 3)
+    assert [each["gib_low"] for each in found[-3:]] == pytest.approx(low.clip(0), abs=5e-4)
+    assert [each["gib_closing"] for each in found[-3:]] == pytest.approx(value, abs=5e-4)
+    assert [each["gib_high"] for each in found[-3:]] == pytest.approx(high, abs=5e-4)
+    assert all(each["gib_low"] < each["gib_closing"] < each["gib_high"] for each in found[-3:])
+    assert {each["gib_low"] for each in found[:-3]} == {None}
+
+
+def test_all_accounts_together_have_a_forecast() -> None:
+    """With `total` it goes on from the sum, and needs five complete observed periods of it."""
+    for account in ("one", "two"):
+        land_all(Lake("lake"), history(1, 2, 3, 4, 5, 6, 7), account)
+    options: dict[str, Any] = {"since": "2026-11-01", "total": True}
+    last = open_lake("lake").report_rows("snapshot-growth", forecast=1, **options).to_pylist()[-1]
+    assert (last["account"], last["closing"], last["gib_closing"], last["basis"]) == (None, 16, 32.0, "forecast")
+    with pytest.raises(ReportError, match="all accounts together show 4") as caught:
+        open_lake("lake").report_rows("snapshot-growth", forecast=1, as_of="2026-11-06", **options)
+    assert caught.value.exit_code == 2
 
 
 def test_sizes_that_are_not_known_are_not_forecast() -> None:
@@ -162,9 +250,11 @@ def test_sizes_that_are_not_known_are_not_forecast() -> None:
             land(lake, at(f"2026-11-{day:02}"), rows("s", size_gib=size), account)
     found = open_lake("lake").report_rows("snapshot-growth", since="2026-11-01", forecast=1).to_pylist()
     cells = [
-        (r["closing"], r["gib_closing"], r["gib_net"], r["cost_per_month"]) for r in found if r["basis"] == "forecast"
+        (r["closing"], r["gib_closing"], r["gib_net"], r["cost_per_month"], r["gib_low"], r["gib_high"])
+        for r in found
+        if r["basis"] == "forecast"
     ]
-    assert cells == [(1, None, None, None), (1, None, None, None), (1, 8.0, 1.0, None)]
+    assert cells == [(1, *[None] * 5), (1, *[None] * 5), (1, 8.0, 1.0, None, 8.0, 8.0)]
 
 
 @pytest.mark.parametrize(

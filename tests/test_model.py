@@ -27,12 +27,23 @@ from tests.model import DAY, MOMENT, History, Row
 Options = dict[str, Any]
 MODELS: dict[str, Callable[..., list[Row]]] = {
     "snapshot-growth": model.growth,
+    "usage": model.usage,
     "region-coverage": model.coverage,
     "region-coverage --matrix": model.matrix,
+    "coverage-history": model.coverage_history,
+    "releases": model.releases,
     "changes": model.changes,
     "stale-snapshots": model.stale,
+    "retention": model.retention,
+    "sources": model.sources,
     "capture-health": model.health,
 }
+OF_COVERAGE = (
+    "region-coverage",
+    "region-coverage --matrix",
+    "coverage-history",
+    "releases",
+)  # know the regions expected
 TABLES = {
     "images": model.images,
     "image_regions": model.image_regions,
@@ -53,17 +64,32 @@ def some_options(random: Random, history: History) -> Iterator[tuple[str, Option
         account = random.choice(list(history)) if random.random() < 0.15 else None
         moments = [each.at for every in history.values() for each in every]
         options: Options = {"account": account}
-        if name in ("snapshot-growth", "stale-snapshots"):
+        if name in ("snapshot-growth", "stale-snapshots", "usage", "retention", "sources"):
             options["price"] = price
+        if name == "usage":
+            options["by"] = random.choice(("day", "week", "month", "month"))
+            options |= random.choice(({}, {}, {"per_region": True}, {"region": random.choice((*REGIONS, "(none)"))}))
+            options |= random.choice(({}, {}, {"per_source": True}))
+            options |= random.choice(({}, {}, {"total": True}))
         if name == "snapshot-growth":
             options["by"] = random.choice(("day", "day", "week", "month"))
             options["type"] = random.choice(("snapshot", "snapshot", "snapshot", "base-os"))
+            options |= random.choice(({}, {}, {"total": True}))
             options |= random.choice(({}, {}, {"per_region": True}, {"region": random.choice((*REGIONS, "(none)"))}))
-        if name in ("changes", "stale-snapshots", "region-coverage", "region-coverage --matrix"):
+        if name.startswith("region-coverage"):
+            options |= random.choice(({}, {"newest_of_family": True}))
+        if name == "coverage-history":
+            options["by"] = random.choice(("day", "week", "month"))
+        if name in ("changes", "stale-snapshots", *OF_COVERAGE):
             options["region"] = random.choice((None, None, None, *REGIONS[:2]))
-        if name in ("changes", "region-coverage", "region-coverage --matrix"):
+        if name in ("changes", *OF_COVERAGE):
             options["type"] = random.choice((None, None, "snapshot", "base-os"))
-        if name == "stale-snapshots":
+        if name == "retention":
+            keeps = ({}, {"keep": (timedelta(), DAY, DAY)}, {"keep": (10 * DAY, 3 * DAY, 400 * DAY)})
+            options |= random.choice(keeps) | random.choice(({}, {}, {"total": True}))
+        elif name == "sources":
+            pass  # it looks back from the newest capture
+        elif name == "stale-snapshots":
             options["older_than"] = random.choice((timedelta(), DAY, 3 * DAY, 90 * DAY))
         else:
             options |= _range(random, moments)
@@ -128,7 +154,7 @@ def told(random: Random, history: History) -> Told:
     expected = random.choice(((), ("R1", "R9")))
     reports = []
     for name, options in some_options(random, history):
-        settings = {"expected": expected} if name.startswith("region-coverage") else {}
+        settings = {"expected": expected} if name in OF_COVERAGE else {}
         reports.append((name, options, MODELS[name](history, **options, **settings)))
     return Told(expected, reports, {name: bag(calculate(history)) for name, calculate in TABLES.items()})
 
@@ -210,7 +236,28 @@ SLIPS = {
         "select account, region, last_n + 1 as n, 1",
         "select account, region, last_n as n, 1",
     ),
+    "a total that is whole when its first account is": (
+        "reports/snapshot_growth.sql",
+        "max(first_at)) as date) as all_period",
+        "min(first_at)) as date) as all_period",
+    ),
     "nothing before the first capture": ("reports/snapshot_growth.sql", "when e.n = 1 then", "when e.n = 0 then"),
+    "a month of thirty days": ("reports/usage.sql", "count(*) * 86400 as seconds", "30 * 86400 as seconds"),
+    "use of several regions counted in each": (
+        "reports/usage.sql",
+        "where (depth = 0) <> (depth = turn)",
+        "where turn <> 0",
+    ),
+    "a state that ends with its last capture": (
+        "reports/usage.sql",
+        "and g.n = e.end_n",
+        "and g.n = e.end_n - 1",
+    ),
+    "a capture that took no time and was not there": (
+        "reports/usage.sql",
+        "or s.begin_us >= p.begin_us",
+        "or s.begin_us > p.end_us",
+    ),
     "an end that is included": (
         "reports/region_coverage.sql",
         "or c.captured_at < cast($until",
@@ -220,6 +267,35 @@ SLIPS = {
         "reports/region_coverage.sql",
         "not bool_or(is_at_end) as is_retired",
         "not bool_and(is_at_end) as is_retired",
+    ),
+    "a family of two types": (
+        "reports/region_coverage.sql",
+        "partition by account, type, family order",
+        "partition by account, family order",
+    ),
+    "a family without a name": ("reports/region_coverage.matrix.sql", "nullif(family, '') is null", "family is null"),
+    "a period that shows its first day": (
+        "reports/coverage_history.sql",
+        "least(p.last_day, a.newest_day)",
+        "greatest(p.first_day, a.newest_day)",
+    ),
+    "types of the end alone": (
+        "reports/coverage_history.sql",
+        "and r.last_n >= i.first_n",
+        "and r.last_n >= i.last_n",
+    ),
+    "a gap that was seen": ("reports/coverage_history.sql", "s.first_n is null then", "s.last_n is null then"),
+    "a release of the first capture": ("reports/releases.sql", "and s.first_n > 1", "and s.first_n > 0"),
+    "a first capture that saw it arrive": ("reports/releases.sql", "and p.reached_n > 1", "and p.reached_n > 0"),
+    "the oldest of a family": (
+        "reports/releases.sql",
+        "order by created_at desc, image_id",
+        "order by created_at, image_id",
+    ),
+    "a region that is left for ever": (
+        "reports/releases.sql",
+        "bool_or(is_at_end) as is_here",
+        "bool_and(is_at_end) as is_here",
     ),
     "changes of the first capture": ("reports/changes.sql", "r.last_n >= c.n - 1", "r.last_n >= c.n"),
     "a source that goes again and again": (
@@ -234,6 +310,23 @@ SLIPS = {
         "and status_before <> status_after\n    union",
     ),
     "copies of others": ("reports/stale_snapshots.sql", "on c.account = r.account\n    and", "on true\n    and"),
+    "a newest that is not the newest of its instance": (
+        "reports/retention.sql",
+        "on n.account = s.account\n        and n.source_instance_id = s.source_instance_id",
+        "on n.account = s.account",
+    ),
+    "one of several newest that goes": (
+        "reports/retention.sql",
+        "max(created_at) as created_at\n    from living",
+        "max(created_at) + interval 1 microsecond as created_at\n    from living",
+    ),
+    "a capture less than thirty days ago": ("reports/sources.sql", "interval 30 day", "interval 3 day"),
+    "neighbours of any instance": (
+        "reports/sources.sql",
+        "partition by account, source_instance_id order by created_at",
+        "partition by account order by created_at",
+    ),
+    "what is as old as it may be": ("reports/retention.sql", "g.age > k.keep", "g.age >= k.keep"),
     "gaps of one day": (
         "reports/capture_health.sql",
         "between g.first_day and g.last_day",

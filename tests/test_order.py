@@ -31,9 +31,20 @@ UNORDERED = {"first", "last", "any_value", "arbitrary", "list", "array_agg", "st
 SORTED = {"list_sort", "array_sort", "list_reverse_sort"}
 EXTREMES = {"arg_min", "arg_max", "arg_min_null", "arg_max_null", "argmin", "argmax", "min_by", "max_by"}
 # Values of the parameters with which most rows pass each step; what is not named is null.
+FLAGS = dict.fromkeys(("per_region", "per_source", "total", "newest_of_family"), False)
 PARAMETERS: list[dict[str, Any]] = [
-    {"by": "day", "window": 90, "type": "snapshot", "per_region": False, "older_than": 0, "old_seconds": 0},
-    {"by": "month", "window": 12, "type": "base-os", "per_region": True, "older_than": 0, "old_seconds": 0},
+    {"by": "day", "window": 90, "type": "snapshot", "older_than": 0, "old_seconds": 0, "keep": "7,30", **FLAGS},
+    {
+        "by": "month",
+        "window": 12,
+        "type": "base-os",
+        "older_than": 0,
+        "old_seconds": 0,
+        "keep": "0",
+        **FLAGS,
+        "per_region": True,
+    },
+    {"by": "week", "window": 13, "older_than": 0, "old_seconds": 0, "keep": "0,1", **dict.fromkeys(FLAGS, True)},
 ]
 
 

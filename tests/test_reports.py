@@ -260,6 +260,33 @@ def test_growth_of_captures_in_one_microsecond() -> None:
     assert found == ((1, 1, 0, 2) if max(landed)[1] == 2 else (2, 0, 1, 1))
 
 
+def test_growth_of_all_accounts_together() -> None:
+    """Counts, GiB and cost add up; who is captured no more keeps its level; partial until every account has begun."""
+    lake = Lake("lake")
+    land_all(lake, {"2026-11-02": rows("a", size_gib=1.0), "2026-11-03": rows("a", "b", size_gib=1.0)}, "one")
+    new = [row("x", "R2", size_gib=2.0), row("y", created_at=at("2026-11-04"))]
+    land_all(lake, {"2026-11-04": new, "2026-11-07": new[:1]}, "two")
+    columns = ("account", "period", "opening", "created", "deleted", "closing", "growth_pct", "gib_closing", "basis")
+    days = [date(2026, 11, day) for day in range(1, 8)]
+    assert report("lake", "snapshot-growth", *columns, total=True, since="2026-11-01") == [
+        (None, days[0], 2, 0, 0, 2, 0.0, 3.0, "created_at"),
+        (None, days[1], 2, 0, 0, 2, None, 3.0, "partial"),
+        (None, days[2], 2, 1, 0, 3, None, 4.0, "partial"),
+        (None, days[3], 3, 1, 0, 4, None, 4.0, "partial"),
+        (None, days[4], 4, 0, 0, 4, 0.0, 4.0, "gap"),
+        (None, days[5], 4, 0, 0, 4, 0.0, 4.0, "gap"),
+        (None, days[6], 4, 0, 1, 3, -25.0, 4.0, "observed"),
+    ]
+    regions = report(
+        "lake", "snapshot-growth", "account", "region", "closing", total=True, since="2026-11-07", per_region=True
+    )
+    assert regions == [(None, "R1", 2), (None, "R2", 1)]
+    alone = report(
+        "lake", "snapshot-growth", "account", "closing", "is_complete", total=True, account="one", by="month"
+    )
+    assert alone[-1] == (None, 2, False)
+
+
 def test_growth_is_zero_for_an_account_without_snapshots() -> None:
     """An account that never had a snapshot still has its rows, all zero."""
     land_all(Lake("lake"), {"2026-11-01": [row("a", type="base-os")]})

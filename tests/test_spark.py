@@ -21,8 +21,14 @@ pytest.importorskip("pyspark", reason="needs the extra [spark]")
 
 SAMPLE = str(Path(__file__).parent.parent / "data" / "sample")
 OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "snapshot-growth": [{}, {"by": "week", "per_region": True}, {"by": "month", "as_of": "2026-11-05"}],
-    "region-coverage": [{}, {"matrix": True}, {"since": "2026-09-01", "until": "2026-09-30"}],
+    "snapshot-growth": [{"total": True}, {"by": "week", "per_region": True}, {"by": "month", "as_of": "2026-11-05"}],
+    "usage": [{"by": "week", "per_source": True}, {"total": True, "per_region": True}],
+    "region-coverage": [
+        {"newest_of_family": True},
+        {"newest_of_family": True, "matrix": True},
+        {"since": "2026-09-01", "until": "2026-09-30"},
+    ],
+    "retention": [{"keep": ["1d", "0d"], "total": True}],
     "changes": [{}, {"since": "2026-10-01"}],
     "stale-snapshots": [{}, {"older_than": "7d"}],
 }

@@ -245,7 +245,10 @@ def test_a_temporary_folder_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("name", report_names())
 def test_every_report_is_a_sheet(name: str, run: Run) -> None:
     """Each has in Excel the columns, rows and types that it has in JSON."""
-    land_all(Lake("data/lake"), {"2026-11-01": [row("a"), row("=b")], "2026-11-02": [row("a", size_gib=3.0)]})
+    land_all(
+        Lake("data/lake"),
+        {"2026-11-01": [row("a"), row("=b")], "2026-11-02": [row("a", size_gib=3.0), row("os", type="base-os")]},
+    )
     since = ["--since", "2026-11-01"] if "since" in find_report(name).options else []
     expected = run("report", name, *since, "--format", "json").rows
     header, *found = cells_of(run("report", name, *since, "--format", "xlsx").out)

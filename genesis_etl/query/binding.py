@@ -18,8 +18,10 @@ from genesis_etl.times import CALENDAR, end_of, parse_duration, parse_time
 
 PERIODS: Final = ("day", "week", "month")
 _MOMENT: Final = timedelta(microseconds=1)
+_DAY: Final = timedelta(days=1) // _MOMENT
 _FIRST, _LAST = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in CALENDAR)
-_KINDS: Final[dict[str, type]] = {"account": str, "region": str, "type": str, "per_region": bool, "matrix": bool}
+_FLAGS: Final = ("per_region", "per_source", "total", "newest_of_family", "matrix")
+_KINDS: Final[dict[str, type]] = dict.fromkeys(("account", "region", "type"), str) | dict.fromkeys(_FLAGS, bool)
 
 
 def bind(
@@ -41,11 +43,13 @@ def bind(
         raise ReportError("--since lies after --until, so nothing would be shown", advice="swap them")
     if "older_than" in values:
         values["older_than"] = _microseconds(values["older_than"], "older-than")
+    if "keep" in values:
+        values["keep"] = _days(values["keep"], "keep")
     if "forecast" in values and not (type(ahead := values["forecast"]) is int and 1 <= ahead <= forecast.MOST):
         raise ReportError(
             f"expected a number of periods from 1 to {forecast.MOST}", where=f"--forecast {shown(str(ahead))}"
         )
-    values["per_region"] = values.get("per_region") is True
+    values |= {flag: values.get(flag) is True for flag in _FLAGS}
     values["window"] = report.window.get(_unit(report, values))
     return values
 
@@ -113,6 +117,17 @@ def _microseconds(value: Any, option: str) -> int:
     except ValueError as error:
         raise ReportError(str(error), where=f"--{option}") from None
     return duration // _MOMENT
+
+
+def _days(value: Any, option: str) -> str:
+    """Read one number of whole days or several, and write them sorted, once each, with commas between."""
+    several = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    found = sorted({_microseconds(each, option) for each in several})
+    if not found or any(each < 0 or each % _DAY for each in found):
+        raise ReportError(
+            "expected whole days, such as 30d", where=f"--{option} {shown(','.join(map(str, several)))!r}"
+        )
+    return ",".join(str(each // _DAY) for each in found)
 
 
 def _start(value: Any, option: str) -> datetime:

@@ -23,13 +23,15 @@ LEAST: Final = 5  # complete observed periods
 MOST: Final = 1000  # periods ahead
 METHOD: Final = (
     "Theil-Sen slope (median of all pairwise slopes) over the closings of the complete observed periods shown, "
-    "from the last level on; low and high: 80 % by how far past stretches of that length strayed, "
-    "and by Sen's slope interval"
+    "from the last level on, and likewise over their GiB; low and high: 80 % by how far past stretches of that length "
+    "strayed, and by Sen's slope interval"
 )
 OPTION: Final = f"append this many periods with basis forecast; needs {LEAST} complete observed periods"
 COLUMNS: Final = {
     "low": "with --forecast: lower end of the closing, 80 %, from past strays off the Theil-Sen slope",
     "high": "with --forecast: upper end of the closing, 80 %, likewise",
+    "gib_low": "with --forecast: lower end of gib_closing, likewise",
+    "gib_high": "with --forecast: upper end of gib_closing, likewise",
 }
 _SHARE: Final = 0.8  # of the past that lies within low and high
 _NORMAL: Final = 1.2816  # its quantile of the normal distribution
@@ -76,11 +78,11 @@ def _strays(y: Floats, slope: float, ahead: int) -> Floats:
 
 
 def append_forecast(growth: pa.Table, by: str, ahead: int, price: float | None = None) -> pa.Table:
-    """Append so many periods to each series of snapshot-growth, and the columns low and high to all rows.
+    """Append so many periods to each series of snapshot-growth, and the columns low to gib_high to all rows.
 
     ReportError where a series has fewer than five complete observed periods, or there is none.
     """
-    series: dict[str, dict[str | None, list[dict[str, Any]]]] = {}
+    series: dict[str | None, dict[str | None, list[dict[str, Any]]]] = {}
     for row in growth.to_pylist():
         series.setdefault(row["account"], {}).setdefault(row["region"], []).append(row)
     if not series:
@@ -90,13 +92,14 @@ def append_forecast(growth: pa.Table, by: str, ahead: int, price: float | None =
         observed = min(sum(map(_is_whole, each)) for each in regions.values())
         if observed < LEAST:
             raise ReportError(
-                f"a forecast needs {LEAST} complete observed periods, account {shown(account)} shows {observed}",
+                f"a forecast needs {LEAST} complete observed periods, {_whose(account)} {observed}",
                 advice="show more with --since, a shorter --by, or another --account",
             )
         future = [row for region in regions.values() for row in _future(region, by, ahead, price)]
         rows += [row for region in regions.values() for row in region] + future
-    rows.sort(key=lambda row: (row["account"], row["period"], row["region"] or ""))
-    fields = [pa.field(name, pa.int64()) for name in COLUMNS]
+    rows.sort(key=lambda row: (row["account"] or "", row["period"], row["region"] or ""))
+    kinds = (pa.int64(), pa.int64(), pa.float64(), pa.float64())
+    fields = [pa.field(name, kind) for name, kind in zip(COLUMNS, kinds, strict=True)]
     return pa.Table.from_pylist(rows, pa.schema([*(field.with_nullable(True) for field in growth.schema), *fields]))
 
 
@@ -104,15 +107,22 @@ def _future(rows: list[dict[str, Any]], by: str, ahead: int, price: float | None
     last = rows[-1]
     closings, lows, highs = extrapolate(_levels(rows, "closing"), ahead)
     sizes = _levels(rows, "gib_closing")
-    gibs: list[float | None] = [None] * ahead
+    gibs: list[tuple[float | None, float | None, float | None]] = [(None, None, None)] * ahead
     if sizes[-1] is not None and sum(size is not None for size in sizes) >= LEAST:
-        gibs = [round(max(0.0, float(gib)), _DIGITS) for gib in extrapolate(sizes, ahead)[0]]
+        bands = zip(*extrapolate(sizes, ahead), strict=True)
+        gibs = [(_rounded(gib), _rounded(low), _rounded(high)) for gib, low, high in bands]
     found = []
     period, opening, gib_before = last["period"], last["closing"], last["gib_closing"]
-    for value, low, high, gib in zip(closings, lows, highs, gibs, strict=True):
+    for value, low, high, (gib, gib_low, gib_high) in zip(closings, lows, highs, gibs, strict=True):
         period = next_period(period, by)
         closing = max(0, int(np.floor(value + 0.5)))
-        gib = 0.0 if gib is not None and closing == 0 else gib
+        least, most = max(0, int(np.floor(low + _NOISE))), max(0, int(np.ceil(high - _NOISE)))
+        # Without a snapshot there are no GiB, whatever their own line says.
+        gib, gib_low, gib_high = (
+            0.0 if size is not None and count == 0 else size
+            for size, count in ((gib, closing), (gib_low, least), (gib_high, most))
+        )
+        gib_low = gib_low if gib is None or gib_low is None else min(gib, gib_low)
         net = closing - opening
         found.append(
             {
@@ -128,12 +138,22 @@ def _future(rows: list[dict[str, Any]], by: str, ahead: int, price: float | None
                 "cost_per_month": None if gib is None or price is None else gib * price,
                 "basis": "forecast",
                 "is_complete": False,
-                "low": max(0, int(np.floor(low + _NOISE))),
-                "high": max(0, int(np.ceil(high - _NOISE))),
+                "low": least,
+                "high": most,
+                "gib_low": gib_low,
+                "gib_high": gib_high,
             }
         )
         opening, gib_before = closing, gib
     return found
+
+
+def _rounded(gib: float) -> float:
+    return round(max(0.0, float(gib)), _DIGITS)
+
+
+def _whose(account: str | None) -> str:
+    return "all accounts together show" if account is None else f"account {shown(account)} shows"
 
 
 def _levels(rows: list[dict[str, Any]], column: str) -> list[float | None]:

@@ -22,7 +22,7 @@ from genesis_etl.query import forecast
 from genesis_etl.query.sources import read_sql, sql_names
 from genesis_etl.text import shown
 
-_HEADER = re.compile(r"-- (title|grain|window|parameter|column)(?: (\w+)(?: = (\w+))?)?: (.+)")
+_HEADER = re.compile(r"-- (title|grain|window|parameter|column)(?: (\w+)(?: = ([\w,]+))?)?: (.+)")
 _WINDOW = re.compile(r"(\d+) (whole )?(hour|day|week|month)s?")
 _PARAMETER = re.compile(r"\$(\w+)")
 _VARIANT: Final = "."

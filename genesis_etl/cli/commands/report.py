@@ -19,14 +19,18 @@ from genesis_etl.settings import Settings
 @click.option("--account", metavar="A", help="This account alone.")
 @click.option("--region", metavar="R", help="This region alone.")
 @click.option("--per-region", is_flag=True, help="Rows per region instead of totals.")
+@click.option("--per-source", is_flag=True, help="Rows per source instance.")
+@click.option("--total", is_flag=True, help="All accounts together.")
 @click.option("--type", "type_", metavar="T", help="Images of this type.")
 @click.option("--since", metavar="D", help="From this date or instant on.")
 @click.option("--until", metavar="D", help="Up to this date, or before this instant.")
 @click.option("--by", metavar="day|week|month", help="Length of a period.")
 @click.option("--as-of", metavar="T", help="As it was then: captures up to this time only.")
 @click.option("--older-than", metavar="D", help="stale-snapshots older than this, such as 90d.")
+@click.option("--keep", multiple=True, metavar="D", help="retention of so many days, such as 30d; may be repeated.")
 @click.option("--forecast", type=int, metavar="N", help="snapshot-growth goes on for so many periods.")
 @click.option("--matrix", is_flag=True, help="region-coverage with a row per image and a column per region.")
+@click.option("--newest-of-family", is_flag=True, help="region-coverage of the newest image of each family alone.")
 @click.option("--engine", default="duckdb", show_default=True, metavar="duckdb|spark", help="What runs the SQL.")
 @lake_option
 @row_options
@@ -40,6 +44,7 @@ def command(
     lake: str | None,
     type_: str | None,
     engine: str,
+    keep: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Run a report over the lake.
@@ -68,7 +73,7 @@ def command(
         return
     settings = Settings.load(config, lake=lake)
     opened = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month, engine=engine)
-    rows = opened.report_rows(name, type=type_, **options)
+    rows = opened.report_rows(name, type=type_, keep=keep or None, **options)
     output.print_rows(rows)
     if not len(rows):
         output.say(f"no rows: {opened.why_empty(type=type_, region=options['region'])}")

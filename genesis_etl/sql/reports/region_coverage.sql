@@ -4,6 +4,7 @@
 -- parameter account: this account alone
 -- parameter region: this region alone
 -- parameter type: this type alone
+-- parameter newest_of_family = false: only the newest image of each family counts: made last, or at once with the greatest id
 -- parameter since: regions observed from here on; else in the $window up to the end
 -- parameter until: as it was at this end, nothing later is looked at; else at the account's newest capture
 -- column account: short name of the account
@@ -50,6 +51,8 @@ runs as (
         r.type,
         r.image_id,
         r.name,
+        r.family,
+        r.created_at,
         r.region,
         r.first_n,
         coalesce(r.last_n >= i.first_n, false) as is_in_range,
@@ -91,11 +94,29 @@ regions as (
     cross join lake_expected_regions as e
 ),
 
-end_images as (
-    select distinct account, type, image_id, name
+-- but for the region, all rows of an image are the same in one capture
+images_at_end as (
+    select distinct account, type, image_id, name, family, created_at
     from runs
     where is_at_end
         and (cast($type as varchar) is null or type = $type)
+),
+
+-- an image without a family is its own
+images_by_age as (
+    select
+        *,
+        case
+            when nullif(family, '') is null then 1
+            else row_number() over (partition by account, type, family order by created_at desc, image_id desc)
+        end as age
+    from images_at_end
+),
+
+end_images as (
+    select account, type, image_id, name
+    from images_by_age
+    where not $newest_of_family or age = 1
 ),
 
 types as (

@@ -4,12 +4,13 @@
 -- parameter account: this account alone
 -- parameter region: this region alone, as region rows
 -- parameter per_region = false: region rows instead of totals
+-- parameter total = false: all accounts together, account null
 -- parameter type = snapshot: the type of image that is counted
 -- parameter since: from here on; a period that overlaps the range is shown whole
 -- parameter until: up to this end; a period that overlaps the range is shown whole
 -- parameter by = day: length of a period, day, week (from Monday) or month
 -- parameter price: price of a GiB for a month
--- column account: short name of the account
+-- column account: short name of the account; null with --total
 -- column period: first day of the period, UTC
 -- column region: region id, (none) for snapshots without one; null in totals
 -- column opening: snapshots before the period, the closing of the one before
@@ -22,11 +23,13 @@
 -- column gib_net: change of gib_closing against the period before
 -- column cost_per_month: gib_closing at the price of a GiB-month; null without a price
 -- column basis: observed; gap, a period without a capture; partial, that of the first capture: what went before it is unknown; created_at, before it: a lower bound; forecast
--- column is_complete: the period lies before that of the account's newest capture; false for a forecast
--- GiB are summed as decimals, so that no order of the rows changes a sum
+-- column is_complete: the period lies before that of the newest capture; false for a forecast
+-- In a total an account keeps its level after its newest capture; a period is partial until that of every account's first
+-- capture is over, and a gap where none has one. GiB are summed as decimals, so that no order of the rows changes a sum
 with accounts as (
     select
         account,
+        case when not $total then account end as shown_account,
         min(captured_at) as first_at,
         max(captured_at) as newest_at
     from lake_captures
@@ -215,21 +218,28 @@ events as (
 
 moves as (
     select
-        account,
-        region,
-        cast(date_trunc($by, moment) as date) as period,
-        sum(created) as created,
-        sum(deleted) as deleted,
-        sum(sized) as sized,
-        sum(gib) as gib
-    from events
-    group by account, region, cast(date_trunc($by, moment) as date)
+        a.shown_account as account,
+        e.region,
+        cast(date_trunc($by, e.moment) as date) as period,
+        sum(e.created) as created,
+        sum(e.deleted) as deleted,
+        sum(e.sized) as sized,
+        sum(e.gib) as gib
+    from events as e
+    inner join accounts as a
+        on a.account = e.account
+    group by a.shown_account, e.region, cast(date_trunc($by, e.moment) as date)
 ),
 
 scopes as (
-    select distinct account, region from scoped
+    select
+        a.shown_account as account,
+        s.region
+    from scoped as s
+    inner join accounts as a
+        on a.account = s.account
     union
-    select account, cast(null as varchar) as region
+    select shown_account as account, cast(null as varchar) as region
     from accounts
     where not $per_region and cast($region as varchar) is null
 ),
@@ -245,22 +255,32 @@ periods as (
 
 captured as (
     select distinct
-        c.account,
+        a.shown_account as account,
         cast(date_trunc($by, c.captured_at) as date) as period
     from lake_captures as c
+    inner join accounts as a
+        on a.account = c.account
+),
+
+ends as (
+    select
+        shown_account as account,
+        cast(date_trunc($by, min(first_at)) as date) as first_period,
+        cast(date_trunc($by, max(first_at)) as date) as all_period,
+        cast(date_trunc($by, max(newest_at)) as date) as newest_period
+    from accounts
+    group by shown_account
 ),
 
 numbered_periods as (
     select
-        a.account,
+        e.*,
         p.period,
         p.last_day,
-        row_number() over (partition by a.account order by p.period desc) as age,
-        cast(date_trunc($by, a.first_at) as date) as first_period,
-        cast(date_trunc($by, a.newest_at) as date) as newest_period
-    from accounts as a
+        row_number() over (partition by e.account order by p.period desc) as age
+    from ends as e
     inner join periods as p
-        on p.period <= cast(date_trunc($by, a.newest_at) as date)
+        on p.period <= e.newest_period
     where cast($until as timestamptz) is null
         or cast(p.first_day as timestamp) < cast(cast($until as timestamptz) as timestamp)
 ),
@@ -271,14 +291,14 @@ shown as (
         p.period,
         case
             when p.period < p.first_period then 'created_at'
-            when p.period = p.first_period then 'partial'
+            when p.period <= p.all_period then 'partial'
             when c.period is null then 'gap'
             else 'observed'
         end as basis,
         p.period < p.newest_period as is_complete
     from numbered_periods as p
     left join captured as c
-        on c.account = p.account
+        on c.account is not distinct from p.account
         and c.period = p.period
     where case
             when cast($since as timestamptz) is null then p.age <= $window
@@ -302,10 +322,10 @@ levels as (
         select s.account, o.region, s.period, s.basis, s.is_complete
         from shown as s
         inner join scopes as o
-            on o.account = s.account
+            on o.account is not distinct from s.account
     ) as s
     full outer join moves as m
-        on m.account = s.account
+        on m.account is not distinct from s.account
         and m.region is not distinct from s.region
         and m.period = s.period
 ),
