@@ -53,20 +53,24 @@ class _Families:
         now = datetime.now(UTC)
         yield from _checks(check_lake(replace(self._settings, now=None), now))
         try:
-            levels, captures = _read(self._settings.lake)
+            levels, captures, orphans = _read(self._settings.lake)
         except GenesisEtlError:
             return  # the check of the lake says what is wrong
         yield from _levels(levels, self._settings.price_gib_month)
         yield from _captures(captures, now)
+        orphaned = _gauge("orphaned_gib", "GiB of snapshots whose instance is gone", ["account"])
+        for row in orphans:
+            orphaned.add_metric([row["account"]], row["gib"])
+        yield orphaned
 
 
-def _read(url: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _read(url: str) -> list[list[dict[str, Any]]]:
     warehouse = Warehouse(Lake(url).contents())
     try:
-        levels, captures = (warehouse.select(read_sql("metrics", name)).to_pylist() for name in ("levels", "captures"))
+        names = ("levels", "captures", "orphans")
+        return [warehouse.select(read_sql("metrics", name)).to_pylist() for name in names]
     finally:
         warehouse.close()
-    return levels, captures
 
 
 def _checks(rows: Sequence[Row]) -> Iterator[Metric]:
