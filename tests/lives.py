@@ -37,7 +37,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "status": ("created", None, "creating", "error"),
     "updated_at": (None, at("2026-10-05"), at("2026-10-06 01:02:03.000004")),
     "versions": (None, [], ["1"], ["1", "2"]),
-    "family": (None, "", "ubuntu"),
+    "family": ("ubuntu", None, ""),
     "extra": (None, '{"a":1}', '{"a":[2]}'),
     "os_type": ("linux", None),
     "slug": (None, "s"),

@@ -243,20 +243,11 @@ SLIPS = {
     ),
     "nothing before the first capture": ("reports/snapshot_growth.sql", "when e.n = 1 then", "when e.n = 0 then"),
     "a month of thirty days": ("reports/usage.sql", "count(*) * 86400 as seconds", "30 * 86400 as seconds"),
-    "use of several regions counted in each": (
-        "reports/usage.sql",
-        "where (depth = 0) <> (depth = turn)",
-        "where turn <> 0",
-    ),
+    "use while it was away": ("reports/usage.sql", "where e.depth > 0", "where e.depth >= 0"),
     "a state that ends with its last capture": (
         "reports/usage.sql",
         "and g.n = e.end_n",
         "and g.n = e.end_n - 1",
-    ),
-    "a capture that took no time and was not there": (
-        "reports/usage.sql",
-        "or s.begin_us >= p.begin_us",
-        "or s.begin_us > p.end_us",
     ),
     "an end that is included": (
         "reports/region_coverage.sql",
@@ -273,7 +264,6 @@ SLIPS = {
         "partition by account, type, family order",
         "partition by account, family order",
     ),
-    "a family without a name": ("reports/region_coverage.matrix.sql", "nullif(family, '') is null", "family is null"),
     "a period that shows its first day": (
         "reports/coverage_history.sql",
         "least(p.last_day, a.newest_day)",
