@@ -35,7 +35,7 @@ from genesis_etl.lake.commit import (
 from genesis_etl.lake.evidence import Held
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import Dataset, new_file, temporary_path
-from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION, upgraded
+from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION, schema_version, upgraded
 from genesis_etl.lake.storage.local import LocalStorage
 from genesis_etl.maintenance.compact import compact_account
 from genesis_etl.maintenance.verify import has_failed, verify
@@ -544,6 +544,12 @@ def test_only_a_file_of_an_earlier_version_may_lack_a_column() -> None:
     assert upgraded(whole.drop_columns("status").replace_schema_metadata(earlier), IMAGES).schema.equals(IMAGES)
     with pytest.raises(KeyError, match="status"):
         upgraded(whole.drop_columns("status"), IMAGES)
+
+
+def test_files_of_the_first_version_can_be_read_for_ever() -> None:
+    """A file that says version 1, or nothing of a version, is no later version's, and is read."""
+    for metadata in ({b"genesis_etl.schema_version": b"1"}, {}):
+        assert schema_version(pa.schema([], metadata)) == 1
 
 
 def test_a_commit_that_the_disk_cannot_read_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
