@@ -50,10 +50,10 @@ def export(
 
     Accounts are captured side by side, `settings.workers` at a time, each within its own rate. With `if_older_than`
     (`10m`, or a timedelta) an account whose newest capture is younger is left out: nothing is asked, none returned.
-    With `compacts`, an account of which more than six settled captures are loose is compacted after that; with
-    `publishes`, its tables are written. What hinders either is told to `notice`.
-    Tries every account, then raises ExportFailed with `.landed` and `.failed` if any of them failed.
-    `progress` and `notice` are called on the threads that capture, and what they raise costs no capture.
+    Then, with `compacts`, an account with more than six loose captures is compacted, and, with `publishes`, its tables
+    written; what hinders either is told to `notice`.
+    Tries every account, then raises ExportFailed with `.landed` and `.failed` if any failed. `progress` and `notice` are
+    called on the threads that capture; what they raise costs no capture.
     """
     chosen = settings.chosen(accounts)
     patience = duration_of("if_older_than", if_older_than)
@@ -268,21 +268,16 @@ def land(
             newest = None
         if is_fresh(lake, newest, proven.captured_at, if_older_than):
             return None
-    reading = proven.reading
     capture = lake.land(
         table,
         account=proven.account,
         captured_at=proven.captured_at,
         finished_at=proven.finished_at,
-        images=len(reading.images.keys() | (reading.snapshots or {}).keys()),
-        snapshots=None if reading.snapshots is None else len(reading.snapshots),
-        instances=None if reading.instances is None else len(reading.instances),
+        **proven.reading.counts,
         requests=proven.requests,
         retries=proven.retries,
-        passes=reading.passes,
         endpoint=proven.endpoint,
         etl_version=__version__,
-        listed_snapshots=reading.listed_snapshots,
     )
     if compacts:
         # Comes with libraries that a capture does without.

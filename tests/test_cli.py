@@ -277,7 +277,7 @@ def test_every_command_takes_the_options_of_all(name: str) -> None:
     """--config, --quiet, --debug and --version are everywhere, --format and --output where data is printed."""
     options = {text for option in cli.commands[name].params for text in option.opts}
     assert {"--config", "--quiet", "--debug", "--version"} <= options
-    assert ({"--format", "--output"} <= options) == (name not in ("sandbox", "demo", "dashboard", "init"))
+    assert ({"--format", "--output"} <= options) == (name not in ("sandbox", "demo", "dashboard", "init", "metrics"))
     assert ("--lake" in options) == (name not in ("images", "sandbox", "init"))
 
 
@@ -297,7 +297,7 @@ def test_the_version_is_everywhere(run: Run, arguments: list[str]) -> None:
         (["export", "extra"], ["unexpected extra argument (extra)"]),
         (["sql"], ["Missing argument 'STATEMENT'"]),
         (["sql", "--lake"], ["--lake"]),
-        (["report"], ["name a report: capture-health, changes, region-coverage, snapshot-growth"]),
+        (["report"], ["name a report: capture-health, changes, coverage-history, region-coverage"]),
         (["report", "snapshots"], ["no report 'snapshots'; there are", "snapshot-growth"]),
         (["report", "\x1b[31m"], ["no report", "x1b[31m'; there are"]),
         (["report", "../views/images"], ["no report"]),

@@ -27,7 +27,7 @@ def test_a_data_frame_of_images_by_region_goes_to_the_lake_without_loss(
     frame = normalise(proven)
     assert isinstance(frame, pd.DataFrame)
     assert not frame.duplicated(["image_id", "region"]).any()
-    rows = to_rows(proven.reading.images, proven.reading.snapshots).table
+    rows = to_rows(proven.reading.images, proven.reading.snapshots, proven.reading.instances).table
     assert pa.Table.from_pandas(frame, schema=ROW, preserve_index=False).equals(rows)
 
 

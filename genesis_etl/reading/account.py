@@ -35,6 +35,17 @@ class Reading:
         return []
 
     @property
+    def counts(self) -> dict[str, int | None]:
+        """Return what a capture keeps of it: how many of each there are (None: not read), and the passes."""
+        return {
+            "images": len(self.images.keys() | (self.snapshots or {}).keys()),
+            "snapshots": None if self.snapshots is None else len(self.snapshots),
+            "instances": None if self.instances is None else len(self.instances),
+            "passes": self.passes,
+            "listed_snapshots": self.listed_snapshots,
+        }
+
+    @property
     def listed_snapshots(self) -> int:
         """Return how many snapshots `/images` lists, under whatever type; the newest generation lists none there."""
         return len(_listed_snapshots(self.images) | (self.images.keys() & (self.snapshots or {}).keys()))

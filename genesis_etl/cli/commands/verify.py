@@ -14,7 +14,7 @@ from genesis_etl.settings import Settings
 @row_options
 @common_options
 def command(config: str | None, output: Output, lake: str | None) -> None:
-    """Hold the files of the lake against their hashes, and its tables against them.
+    """Hold the files of the lake against their hashes, and its tables.
 
     A row per account whose files are whole, one for its tables, and one per file that is damaged, missing, behind,
     orphaned or a stranger. Ends with 1 unless all that it found are orphans and strays.
