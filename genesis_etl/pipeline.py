@@ -51,9 +51,8 @@ def export(
     Accounts are captured side by side, `settings.workers` at a time, each within its own rate. With `if_older_than`
     (`10m`, or a timedelta) an account whose newest capture is younger is left out: nothing is asked, none returned.
     Then, with `compacts`, an account with more than six loose captures is compacted, and, with `publishes`, its tables
-    written; what hinders either is told to `notice`.
-    Tries every account, then raises ExportFailed with `.landed` and `.failed` if any failed. `progress` and `notice` are
-    called on the threads that capture; what they raise costs no capture.
+    written; what hinders either is told to `notice`. Tries every account, then raises ExportFailed with `.landed` and
+    `.failed` if any failed. `progress` and `notice` are called on the threads that capture; what they raise costs none.
     """
     chosen = settings.chosen(accounts)
     patience = duration_of("if_older_than", if_older_than)
