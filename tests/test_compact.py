@@ -386,3 +386,17 @@ def test_what_is_left_of_an_account_without_commits_is_swept() -> None:
     os.utime(Path("lake", capture.file), (0, 0))
     compact(Lake("lake"))
     assert not Path("lake", capture.file).exists()
+
+
+def test_a_file_whose_runs_begin_at_a_capture_that_stays_apart_stays_too() -> None:
+    """Where a late capture shares its instant with one of a compacted file, files that overlap it are left alone."""
+    lake = Lake("lake")
+    states = [rows("a"), rows("a", "b"), rows("a", "b"), rows("a", "b")]
+    done = [(land(lake, at("2026-01-01") + n * timedelta(hours=1), state), state) for n, state in enumerate(states)]
+    land_compacted(lake, done, at("2026-01-02"))
+    land_compacted(lake, done[1:2], at("2026-01-03"))
+    land(lake, at("2026-01-01") + timedelta(hours=1), rows("c"))
+    land(lake, at("2026-01-01") + timedelta(hours=9), rows("b"))
+    before = sorted(map(repr, open_lake("lake").sql_rows("select * from image_regions").to_pylist()))
+    compact(lake, grace=timedelta(), now=at("2026-01-05"))
+    assert sorted(map(repr, open_lake("lake").sql_rows("select * from image_regions").to_pylist())) == before

@@ -144,7 +144,7 @@ class Plan:
         self._now = now
         self._before = _files(lake, account)
         self._years = sorted({file.year for file in self._before})
-        self._inputs = {year: _compactable(contents.captures, account, year, end) for year in self._years}
+        self._inputs = {year: _compactable(lake, contents.captures, account, year, end) for year in self._years}
 
     def summary(self) -> list[Compaction]:
         """Return what `execute` would do, as far as it is known before."""
@@ -254,16 +254,25 @@ def _loose(captures: pa.Table) -> int:
     return sum(file is not None and not file.is_compacted for file in files)
 
 
-def _compactable(captures: pa.Table, account: str, year: int, end: datetime) -> pa.Table:
+def _compactable(lake: Lake, captures: pa.Table, account: str, year: int, end: datetime) -> pa.Table:
     """Return the year's captures before `end`, but those that share their instant with another.
 
     Runs are told by their first and last instant, so captures of the same instant have to stay apart. A compacted
-    file that holds one of them stays as it is: its runs may begin or end there.
+    file that holds one of them stays as it is: its runs may begin or end there; and so does a file that lists captures
+    of one that stays.
     """
     times = captures["captured_at"].to_pylist()
     shared = Counter(zip(captures["account"].to_pylist(), times, strict=True))
     alone = [shared[key] == 1 for key in zip(captures["account"].to_pylist(), times, strict=True)]
     kept = {file for file, is_alone in zip(captures["file"].to_pylist(), alone, strict=True) if not is_alone}
+    commits = lake.commits(account)[0] if kept else ()
+    while True:
+        staying = pc.is_in(captures["file"], pa.array(sorted(kept), pa.string()))
+        ids = set(captures.filter(staying)["capture_id"].to_pylist())
+        more = {each.rows_file.path for each in commits if each.rows_file and not ids.isdisjoint(each.capture_ids)}
+        if more <= kept:
+            break
+        kept |= more
     chosen = captures.filter(pc.invert(pc.is_in(captures["file"], pa.array(sorted(kept), pa.string()))))
     chosen = chosen.filter(pc.equal(chosen["account"], account))
     chosen = chosen.filter(pc.equal(pc.year(chosen["captured_at"]), year))
