@@ -6,6 +6,7 @@ import hashlib
 import os
 import resource
 import shutil
+import signal
 import threading
 import traceback
 from collections import Counter
@@ -36,7 +37,12 @@ ROOMY = 4 * 2**30  # bytes; the tests need a tenth of it
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the folders of tests in memory where there is room, for most of what landing takes is waiting for a disk."""
+    """Keep the folders of tests in memory where there is room, for most of what landing takes is waiting for a disk.
+
+    And heed Ctrl-C, which a shell lets its background jobs ignore; whoever runs the tests there would wait for ever.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_DEBUG_TEMPROOT" not in os.environ and os.access(RAM, os.W_OK) and shutil.disk_usage(RAM).free > ROOMY:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(RAM)
 
