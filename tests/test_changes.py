@@ -211,7 +211,7 @@ def applied(state: Known, changes: list[Row]) -> Known:
             state[id]["regions"].add(each["region"])
         elif kind == "region_removed":
             state[id]["regions"].remove(each["region"])
-        elif kind != "updated":
+        elif kind not in ("updated", "source_gone"):
             field = {"renamed": "name", "resized": "size", "status_changed": "status"}[kind]
             assert state[id].get(field, each["before"]) == each["before"]
             state[id][field] = each["after"]

@@ -36,13 +36,13 @@ def verify_lake(url: str) -> pa.Table:
     An account that was never published has no row for that. LakeError for a lake that holds nothing.
     """
     lake = Lake(url)
-    is_published = bool(list_tables(lake.storage).files)
     try:
         rows = verify(url)
     except LakeError:
-        if not is_published:
+        if not _has_tables(lake):
             raise
         rows = SCHEMA.empty_table()  # all of the store is lost, and the tables know of it
+    is_published = _has_tables(lake)
     contents = lake.contents()
     found = [*held(lake, contents), *strangers(lake)]
     if is_published:
@@ -53,6 +53,14 @@ def verify_lake(url: str) -> pa.Table:
     told = [each for each in found if each.account is None or each.account not in never]
     told = [each._replace(file=shown(each.file, 5_000), detail=shown(each.detail, 5_000)) for each in told]
     return pa.concat_tables([rows, pa.Table.from_pylist([each._asdict() for each in told], schema=SCHEMA)])
+
+
+def _has_tables(lake: Lake) -> bool:
+    """Tell whether anything is published; no where it cannot be told, as the store then says."""
+    try:
+        return bool(list_tables(lake.storage).files)
+    except LakeError:
+        return False
 
 
 def has_failed(rows: pa.Table) -> bool:
