@@ -296,8 +296,8 @@ SLIPS = {
     "a name of the first capture": ("reports/stale_snapshots.sql", "arg_max(source_i", "arg_min(source_i"),
     "null that is not null": (
         "reports/changes.sql",
-        "and status_before is distinct from status_after\n    union",
-        "and status_before <> status_after\n    union",
+        "and size_before is distinct from size_after\n    union",
+        "and size_before <> size_after\n    union",
     ),
     "copies of others": ("reports/stale_snapshots.sql", "on c.account = r.account\n    and", "on true\n    and"),
     "a newest that is not the newest of its instance": (
