@@ -62,6 +62,14 @@ def test_a_newest_capture_on_the_first_instant_of_a_period_shows_what_it_holds()
     assert report("lake", "usage", "gib_months", "snapshots") == [(2.0, 2), (0.0, 2)]
 
 
+def test_what_one_of_two_captures_of_the_first_instant_of_a_period_holds_was_there() -> None:
+    """Whichever of the two comes first by its name: what only the other one holds was there, and used nothing."""
+    lake = Lake("lake")
+    for day, names in (("2026-09-30", "ab"), ("2026-10-01", "a"), ("2026-10-01", "b"), ("2026-10-05", "")):
+        land(lake, at(day), rows(*names, size_gib=31.0))
+    assert report("lake", "usage", "period", "snapshots") == [(SEPTEMBER, 2), (OCTOBER, 2)]
+
+
 def test_an_image_of_several_regions_counts_once_in_the_total() -> None:
     """It counts whole in each of its regions, and in the sources of its own; zero rows show where none is left."""
     a, b = {"size_gib": 60.0, "source_instance_id": "vm1"}, {"size_gib": 30.0}

@@ -90,7 +90,8 @@ edges as (
     where (depth = 0) <> (depth = turn)
 ),
 
--- how long a snapshot stood, in microseconds: until the capture that no longer holds it so, or until the newest
+-- how long a snapshot stood, in microseconds: until the capture that no longer holds it so, or until the newest; and
+-- when the last capture saw it so, the same moment where two captures share one
 stays as (
     select
         e.account,
@@ -101,13 +102,16 @@ stays as (
         e.size_gib,
         date_diff('microsecond', cast('1970-01-01' as timestamptz), b.captured_at) as begin_us,
         date_diff('microsecond', cast('1970-01-01' as timestamptz), coalesce(g.captured_at, a.newest_at)) as end_us,
-        g.captured_at is null as is_standing
+        date_diff('microsecond', cast('1970-01-01' as timestamptz), l.captured_at) as last_us
     from edges as e
     inner join accounts as a
         on a.account = e.account
     inner join lake_captures as b
         on b.account = e.account
         and b.n = e.n
+    inner join lake_captures as l
+        on l.account = e.account
+        and l.n = e.end_n - 1
     left join lake_captures as g
         on g.account = e.account
         and g.n = e.end_n
@@ -196,7 +200,7 @@ shown as (
         end
 ),
 
--- a capture is a moment: what its instant or that of the newest one holds was there, though it took no time
+-- a capture is a moment: what it holds was there, though it took no time
 parts as (
     select
         s.account as of_account,
@@ -214,7 +218,7 @@ parts as (
     inner join stays as s
         on s.shown_account is not distinct from h.account
         and s.begin_us < p.end_us
-        and (s.end_us > p.begin_us or s.begin_us >= p.begin_us or (s.is_standing and s.end_us = p.begin_us))
+        and (s.end_us > p.begin_us or s.last_us >= p.begin_us)
 ),
 
 sums as (
