@@ -155,6 +155,20 @@ def test_taken_on_or_made_anew_they_are_the_same_to_the_byte(tmp_path: Path) -> 
         shutil.rmtree(url)
 
 
+def test_captures_of_one_instant_leave_their_runs_in_one_order() -> None:
+    """Runs that only begin and are gone between two captures of one instant lie before those that go on, each time."""
+    lake = Lake("lake")
+    for moment, extra in ((START, None), (START, '{"a":1}'), (START, '{"b":1}'), (START + HOUR, None)):
+        land(lake, moment, [row(f"s{n}", f"R{n % 3}", extra=extra if n % 2 else None) for n in range(60)])
+        publish_account(lake, "default")
+        taken_on = files_of("lake/tables")
+        publish_account(Lake("lake"), "default", is_anew=True)
+        assert files_of("lake/tables") == taken_on
+    history = pq.read_table("lake/tables/image_history/default.parquet")
+    order = [(name, "ascending") for name in ("first_seen", "image_id", "region", "last_seen", "gone_at")]
+    assert history.select(name for name, _ in order).equals(history.sort_by(order).select(name for name, _ in order))
+
+
 def test_sizes_are_summed_as_the_reports_sum_them() -> None:
     """Bytes that are no round number of GiB, and halves of a ninth place, add up to the same figure both ways."""
     sizes = [2**-10, 5 * 2**-10, 1 / 3, 0.1, 1.5e-9, 2**-30, 20271.3554099435, None, 0.0]

@@ -25,10 +25,12 @@ _DAY: Final = timedelta(days=1)
 _NANO: Final = 10**9  # a GiB counts as so many parts, as in the SQL, which sums decimals of nine places
 NOWHERE: Final = "(none)"
 _BY_IMAGE: Final = [("image_id", "ascending", "at_start"), ("region", "ascending", "at_start")]
-# A total order each, by which a file can be compared with another.
+# A total order each, by which a file can be compared with another; of runs that begin at one instant, the one that
+# goes on is the last, so that taking the table on keeps the order.
 _ORDERS: Final[dict[Table, str]] = {
     "images": "account, image_id, region nulls first",
-    "image_history": "account, first_seen, image_id, region nulls first, last_seen",
+    "image_history": "account, first_seen, image_id, region nulls first, last_seen, gone_at nulls last, "
+    + ", ".join(f"{name} nulls first" for name in ROW.names if name not in ("image_id", "region")),
     "captures": "account, captured_at, capture_id",
     "region_days": "account, day, type, region nulls first",
 }
