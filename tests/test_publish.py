@@ -22,7 +22,7 @@ from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES
 from genesis_etl.lake.schema import SCHEMA_VERSION, TABLE_SCHEMAS
-from genesis_etl.lake.tables import captures_of, published
+from genesis_etl.lake.tables import listed_captures, published
 from genesis_etl.maintenance.compact import compact, compact_account
 from genesis_etl.maintenance.forget import forget
 from genesis_etl.publish import publish as publishing
@@ -313,7 +313,7 @@ def test_publishers_and_exporters_at_once_end_with_all_captures(place: str, requ
         each.join()
     assert statuses(url) == [("tables", "ok"), ("tables", "ok")]
     lake = Lake(url)
-    assert sum(len(captures_of(published(lake.storage, name)["captures"])) for name in ("a0", "a1")) == 24
+    assert sum(len(listed_captures(published(lake.storage, name))) for name in ("a0", "a1")) == 24
 
 
 def test_a_slow_publisher_does_not_leave_old_tables_over_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from genesis_etl.errors import LakeError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES
 from genesis_etl.lake.schema import SCHEMA_VERSION
-from genesis_etl.lake.tables import published, state_of
+from genesis_etl.lake.tables import published
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
@@ -157,7 +157,7 @@ def test_nothing_of_the_columns_breaks_growth(lake: str, sandbox: Sandbox) -> No
 def test_tables_of_version_1_are_none_of_this_version(lake: str) -> None:
     """They are whole but not taken on: each is `behind`, and `publish` is what `verify` names."""
     there = published(Lake(lake).storage, "default")
-    assert {state_of(data) for data in there.values()} == {None}
+    assert {table.state for table in there.values()} == {None}
     rows = [each for each in verify_lake(lake).to_pylist() if each["status"] != "ok"]
     assert [(each["file"].split("/")[1], each["status"]) for each in rows] == [(name, "behind") for name in TABLES]
     assert {"earlier version" in each["detail"] and "publish" in each["detail"] for each in rows} == {True}

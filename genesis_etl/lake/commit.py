@@ -121,13 +121,16 @@ class Commit:
 
 def parse_rows(data: bytes, schema: pa.Schema) -> pa.Table:
     """Read a file's bytes with the columns of `schema`; raises as `upgraded`, or what Arrow says of no Parquet."""
-    # `read_table` plans a dataset first, which takes three times as long. And without threads: one that still holds
-    # the bytes, or a Python file, when the process ends aborts it.
-    return upgraded(_read(data), schema)
+    return upgraded(read_all(pq.ParquetFile(pa.BufferReader(data))), schema)
 
 
-def _read(data: bytes) -> pa.Table:
-    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+def read_all(file: pq.ParquetFile) -> pa.Table:
+    """Read a whole file of one row group.
+
+    `read_table` plans a dataset first, which takes three times as long. And without threads: one that still holds the
+    bytes, or a Python file, when the process ends aborts it.
+    """
+    return file.read(use_threads=False)
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -176,7 +179,7 @@ def parse_commits(read: Sequence[tuple[LakeFile, bytes]]) -> list[Commit]:
         if not hashlib.sha256(data).hexdigest().startswith(file.hash):
             raise ValueError("the commit is damaged, its sha256 is another than its name says")
     try:
-        tables = [_read(data) for _, data in read]
+        tables = [read_all(pq.ParquetFile(pa.BufferReader(data))) for _, data in read]
         for table in tables:
             schema_version(table.schema)
         rows = upgraded(pa.concat_tables(tables), CAPTURES).combine_chunks()

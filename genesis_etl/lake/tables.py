@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genesis_etl.errors import LakeError
-from genesis_etl.lake.commit import parquet, parse_rows
+from genesis_etl.lake.commit import parquet, read_all
 from genesis_etl.lake.layout import TABLES, Table, TableFile, TableListing, listed_tables, table_folder
-from genesis_etl.lake.schema import SCHEMA_VERSION, TABLE_SCHEMAS
+from genesis_etl.lake.schema import SCHEMA_VERSION, TABLE_SCHEMAS, upgraded
 from genesis_etl.lake.storage import Storage
 
 _VERSION: Final = b"genesis_etl.schema_version"
@@ -31,6 +32,76 @@ class State:
 
     newest_capture: str
     captures: int
+
+
+@dataclass(frozen=True)
+class FoundTable:
+    """The file of a table as it was found: what its bytes say they hold, each told by one look at them."""
+
+    name: Table
+    data: bytes
+
+    @functools.cached_property
+    def _file(self) -> pq.ParquetFile:
+        return pq.ParquetFile(pa.BufferReader(self.data))
+
+    @functools.cached_property
+    def _metadata(self) -> Mapping[bytes, bytes]:
+        """What a publisher wrote beside the schema; nothing where the bytes are no Parquet file."""
+        try:
+            return self._file.schema_arrow.metadata or {}
+        except (pa.ArrowException, OSError, ValueError):
+            return {}
+
+    @property
+    def version(self) -> int | None:
+        """The version of the schema; None where they do not tell."""
+        try:
+            return int(self._metadata[_VERSION])
+        except (ValueError, KeyError):
+            return None
+
+    @property
+    def is_newer(self) -> bool:
+        """A later version of genesis-etl wrote it."""
+        return (self.version or 0) > SCHEMA_VERSION
+
+    @property
+    def is_older(self) -> bool:
+        """An earlier version of genesis-etl wrote it: it is whole, and lacks columns."""
+        return (self.version or SCHEMA_VERSION) < SCHEMA_VERSION
+
+    @property
+    def state(self) -> State | None:
+        """The captures that it says it holds; None where it is no table of this version."""
+        if self.version != SCHEMA_VERSION:
+            return None
+        try:
+            return State(self._metadata[_NEWEST].decode(), int(self._metadata[_CAPTURES]))
+        except (ValueError, KeyError):
+            return None
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of the other tables that `captures` was written beside; nothing if unknown."""
+        try:
+            told: Any = json.loads(self._metadata[_TABLES])
+        except (ValueError, KeyError):
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The sha256 of the bytes, hexadecimal."""
+        return sha256_of(self.data)
+
+    @functools.cached_property
+    def rows(self) -> pa.Table:
+        """The rows, in the table's schema; ValueError where they are no such rows."""
+        try:
+            return upgraded(read_all(self._file), TABLE_SCHEMAS[self.name])
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise ValueError(str(error)) from None
 
 
 def list_tables(storage: Storage) -> TableListing:
@@ -50,56 +121,9 @@ def table_bytes(name: Table, rows: pa.Table, state: State, hashes: Mapping[Table
     return parquet(rows.cast(TABLE_SCHEMAS[name]).replace_schema_metadata(metadata))
 
 
-def state_of(data: bytes) -> State | None:
-    """Return what the bytes of a table say they hold; None where they are no table of this version."""
-    try:
-        metadata = pq.read_schema(pa.BufferReader(data)).metadata or {}
-        if int(metadata[_VERSION]) != SCHEMA_VERSION:
-            return None
-        return State(metadata[_NEWEST].decode(), int(metadata[_CAPTURES]))
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        return None
-
-
-def is_newer(data: bytes) -> bool:
-    """Tell whether a later version of genesis-etl wrote a table."""
-    return (_version(data) or 0) > SCHEMA_VERSION
-
-
-def is_older(data: bytes) -> bool:
-    """Tell whether an earlier version of genesis-etl wrote a table: it is whole, and lacks columns."""
-    return (_version(data) or SCHEMA_VERSION) < SCHEMA_VERSION
-
-
-def _version(data: bytes) -> int | None:
-    """Return the version of the schema that the bytes of a table say they have; None where they do not tell."""
-    try:
-        return int((pq.read_schema(pa.BufferReader(data)).metadata or {})[_VERSION])
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        return None
-
-
 def table_accounts(storage: Storage) -> set[str]:
     """Return the accounts that have a table."""
     return {file.account for file in list_tables(storage).files}
-
-
-def table_rows(name: Table, data: bytes) -> pa.Table:
-    """Return the rows of a table's bytes; ValueError where they are no such table."""
-    try:
-        return parse_rows(data, TABLE_SCHEMAS[name])
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise ValueError(str(error)) from None
-
-
-def hashes_of(captures: bytes) -> dict[str, str]:
-    """Return the sha256 of the other tables that the bytes of `captures` were written beside; nothing if unknown."""
-    try:
-        metadata = pq.read_schema(pa.BufferReader(captures)).metadata or {}
-        told: Any = json.loads(metadata[_TABLES])
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 def sha256_of(data: bytes) -> str:
@@ -107,20 +131,19 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def published(storage: Storage, account: str) -> dict[Table, bytes]:
-    """Return the bytes of an account's tables, as far as they can be read."""
-    found: dict[Table, bytes] = {}
+def published(storage: Storage, account: str) -> dict[Table, FoundTable]:
+    """Return an account's tables, as far as their bytes can be read."""
+    found: dict[Table, FoundTable] = {}
     for name in TABLES:
         with contextlib.suppress(FileNotFoundError, LakeError):
-            found[name] = storage.read(TableFile(name, account).path)
+            found[name] = FoundTable(name, storage.read(TableFile(name, account).path))
     return found
 
 
-def captures_of(data: bytes | None) -> pa.Table:
-    """Return the captures that the bytes of the table `captures` list; none where it cannot be read."""
-    with contextlib.suppress(ValueError):
-        if data is not None:
-            return table_rows("captures", data)
+def listed_captures(there: Mapping[Table, FoundTable]) -> pa.Table:
+    """Return the captures that an account's table `captures` lists; none where it cannot be read."""
+    with contextlib.suppress(ValueError, KeyError):
+        return there["captures"].rows
     return TABLE_SCHEMAS["captures"].empty_table()
 
 

@@ -10,7 +10,7 @@ from genesis_etl.lake.commit import Commit
 from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import LakeFile, is_old, temporary_path
-from genesis_etl.lake.tables import captures_of, published
+from genesis_etl.lake.tables import listed_captures, published
 
 Notice = Callable[[str], None]
 
@@ -43,7 +43,7 @@ def left_over(lake: Lake, account: str, commits: Sequence[Commit], contents: Con
     orphans, kept = [], []
     unnamed = [file for file in rows.files if file not in named]
     if unnamed:
-        listed = captures_of(published(lake.storage, account).get("captures"))
+        listed = listed_captures(published(lake.storage, account))
         known |= set(listed["capture_id"].to_pylist())
     for file in unnamed:
         is_covered = forgotten is not None and file.time < forgotten

@@ -16,7 +16,7 @@ from genesis_etl.errors import LakeError
 from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES, Table, TableFile, is_old, table_folder
-from genesis_etl.lake.tables import State, is_newer, is_older, list_tables, published, state_of, table_rows
+from genesis_etl.lake.tables import FoundTable, State, list_tables, published
 from genesis_etl.maintenance.verify import FAILURES as OF_STORE
 from genesis_etl.maintenance.verify import SCHEMA, Finding, verify
 from genesis_etl.publish.made import from_contents
@@ -107,18 +107,18 @@ def _states(contents: Contents) -> Iterator[tuple[str, State]]:
         yield account, State(mine["capture_id"][-1].as_py(), len(mine))
 
 
-def _behind(account: str, wanted: State, there: Mapping[Table, bytes]) -> Iterator[Finding]:
+def _behind(account: str, wanted: State, there: Mapping[Table, FoundTable]) -> Iterator[Finding]:
     for name in TABLES:
         path = TableFile(name, account).path
         if name not in there:
             yield Finding(path, account, "behind", f"it is not there; {_MEND}")
             continue
-        state = state_of(there[name])
-        if is_newer(there[name]):
+        table = there[name]
+        if table.is_newer:
             yield Finding(path, account, "newer", "a later version of genesis-etl wrote it; upgrade it")
-        elif is_older(there[name]):
+        elif table.is_older:
             yield Finding(path, account, "behind", f"an earlier version of genesis-etl wrote it; {_MEND}")
-        elif state is None:
+        elif (state := table.state) is None:
             yield Finding(path, account, "damaged", f"it cannot be read as a table of this version; {_MEND}")
         elif state != wanted:
             here, all = counted(state.captures, "capture"), f"{wanted.captures:,}"
@@ -140,7 +140,7 @@ def _compared(lake: Lake, contents: Contents, accounts: Iterable[str], bad: set[
             if name not in there or path in bad:
                 continue
             try:
-                rows = table_rows(name, there[name])
+                rows = there[name].rows
             except ValueError as error:
                 yield Finding(path, account, "damaged", f"{shown(str(error))}; {_MEND}")
                 continue
@@ -151,7 +151,7 @@ def _compared(lake: Lake, contents: Contents, accounts: Iterable[str], bad: set[
             else:
                 yield Finding(path, account, "damaged", f"it holds other rows than the store; {_MEND}")
         if whole == len(TABLES):
-            size = sum(map(len, there.values()))
+            size = sum(len(table.data) for table in there.values())
             captures = counted(len(made[account]["captures"]), "capture")
             detail = f"{whole} tables of {captures}, {counted(size, 'byte')}, hold the rows of the store"
             yield Finding(table_folder(), account, "ok", detail)

@@ -25,17 +25,14 @@ from genesis_etl.lake.lake import Lake, no_capture
 from genesis_etl.lake.layout import TABLES, Table, TableFile, is_old, parsed
 from genesis_etl.lake.schema import IMAGES
 from genesis_etl.lake.tables import (
+    FoundTable,
     State,
-    captures_of,
-    hashes_of,
-    is_newer,
     list_tables,
+    listed_captures,
     published,
     remove_tables,
     sha256_of,
-    state_of,
     table_bytes,
-    table_rows,
 )
 from genesis_etl.outfile import refuse_unwritable
 from genesis_etl.publish.made import Tables, by_image, captures_table, empty, from_contents, go_on
@@ -174,12 +171,12 @@ def publish_account(lake: Lake, account: str, *, is_anew: bool = False) -> list[
     return done
 
 
-def lost(lake: Lake, account: str, contents: Contents, there: Mapping[Table, bytes]) -> Sequence[datetime]:
+def lost(lake: Lake, account: str, contents: Contents, there: Mapping[Table, FoundTable]) -> Sequence[datetime]:
     """Return the times of captures that a table lists, the store has lost and no `forget` covers, in order.
 
     Not those that damage in the store may hold, which is told as such.
     """
-    listed = captures_of(there.get("captures"))
+    listed = listed_captures(there)
     gone = listed.filter(pc.invert(pc.is_in(listed["capture_id"], contents.captures["capture_id"].combine_chunks())))
     forgotten = forgotten_until(lake, account) if len(gone) else None
     return [
@@ -200,14 +197,14 @@ def sweep(lake: Lake, notice: Notice) -> None:
                 notice(f"could not be removed: {error}")
 
 
-def _refuse_newer(account: str, there: Mapping[Table, bytes]) -> None:
-    for name, data in there.items():
-        if is_newer(data):
-            where = TableFile(name, account).path
+def _refuse_newer(account: str, there: Mapping[Table, FoundTable]) -> None:
+    for table in there.values():
+        if table.is_newer:
+            where = TableFile(table.name, account).path
             raise LakeError("a later version of genesis-etl wrote this table", where=where, advice="upgrade it")
 
 
-def _refuse_lost(lake: Lake, account: str, contents: Contents, there: dict[Table, bytes]) -> None:
+def _refuse_lost(lake: Lake, account: str, contents: Contents, there: Mapping[Table, FoundTable]) -> None:
     gone = lost(lake, account, contents, there)
     if not gone:
         return
@@ -220,7 +217,7 @@ def _refuse_lost(lake: Lake, account: str, contents: Contents, there: dict[Table
     )
 
 
-def _taken_on(account: str, contents: Contents, there: dict[Table, bytes]) -> Tables | None:
+def _taken_on(account: str, contents: Contents, there: Mapping[Table, FoundTable]) -> Tables | None:
     """Take the tables that are there on by the captures that are newer; None where only the whole store can tell."""
     captures = contents.captures.sort_by([("captured_at", "ascending"), ("capture_id", "ascending")])
     tables = _whole(there) if there else empty()
@@ -241,18 +238,18 @@ def _taken_on(account: str, contents: Contents, there: dict[Table, bytes]) -> Ta
     return {**tables, "captures": captures_table(captures)}
 
 
-def _whole(there: dict[Table, bytes]) -> Tables | None:
+def _whole(there: Mapping[Table, FoundTable]) -> Tables | None:
     """Return the tables of an account as they were published together; None where they were not, or are damaged."""
     if set(there) != set(TABLES):
         return None
-    hashes = hashes_of(there["captures"])
-    states = {state_of(there[name]) for name in TABLES}
+    hashes = there["captures"].hashes
+    states = {table.state for table in there.values()}
     if len(states) != 1 or None in states:
         return None
-    if any(hashes.get(name) != sha256_of(there[name]) for name in TABLES if name != "captures"):
+    if any(hashes.get(name) != table.sha256 for name, table in there.items() if name != "captures"):
         return None
     try:
-        return {name: table_rows(name, there[name]) for name in TABLES}
+        return {name: table.rows for name, table in there.items()}
     except ValueError:
         return None
 
@@ -268,7 +265,7 @@ def _rows_of(capture: dict[str, Any]) -> pa.Table | None:
     return by_image(parse_rows(data, IMAGES).select(ROW.names))
 
 
-def _write(lake: Lake, account: str, tables: Tables, there: dict[Table, bytes]) -> list[Published]:
+def _write(lake: Lake, account: str, tables: Tables, there: Mapping[Table, FoundTable]) -> list[Published]:
     """Write the tables, `captures` last; those that are the same to the byte stay as they are."""
     newest = tables["captures"]["capture_id"][-1].as_py()
     state = State(newest, len(tables["captures"]))
@@ -278,7 +275,7 @@ def _write(lake: Lake, account: str, tables: Tables, there: dict[Table, bytes]) 
         data = table_bytes(name, tables[name], state, hashes if name == "captures" else None)
         hashes[name] = sha256_of(data)
         file = TableFile(name, account)
-        is_there = there.get(name) == data
+        is_there = name in there and there[name].data == data
         if not is_there:
             lake.storage.replace(file.path, data)
         status = "whole" if is_there else "written"
