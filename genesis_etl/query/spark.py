@@ -53,8 +53,7 @@ class SparkWarehouse(Engine):
         """Forget what was cached; the session stays, it may be the cluster's."""
         self._session.catalog.clearCache()
 
-    def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """Run one SELECT of ours and return its rows."""
+    def _select(self, sql: str, parameters: Mapping[str, Any] | None) -> pa.Table:
         with spark_errors():
             rows: pa.Table = self._session.sql(translated(sql), args=dict(parameters or {})).toArrow()
             return rows
@@ -64,8 +63,7 @@ class SparkWarehouse(Engine):
         tree = sqlglot.parse_one(sql, read="duckdb")
         return {str(found.this) for found in tree.find_all(exp.Parameter, exp.Placeholder)}
 
-    def sql(self, statement: str) -> pa.Table:
-        """Run one SELECT of the user's, in DuckDB's dialect; ReportError for anything else."""
+    def _sql(self, statement: str) -> pa.Table:
         try:
             trees = sqlglot.parse(statement, read="duckdb")
         except sqlglot.errors.SqlglotError as error:
@@ -84,7 +82,8 @@ class SparkWarehouse(Engine):
         self._session.sql(translated(sql)).cache().createOrReplaceTempView(name)
 
     def _view(self, name: str, sql: str) -> None:
-        self._session.sql(translated(sql)).createOrReplaceTempView(name)
+        with spark_errors():
+            self._session.sql(translated(sql)).createOrReplaceTempView(name)
 
     def _name_of(self, path: str) -> str:
         # Spark tells an encoded URI, of which the last part needs no encoding.

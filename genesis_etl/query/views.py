@@ -1,7 +1,11 @@
-"""The tables over a lake, as every engine builds them: the captures in their order, then views that start from them."""
+"""The tables over a lake, as every engine builds them: the captures in their order, then views that start from them.
+
+The views over rows are made when a statement names them first: to make all takes longer than most reports.
+"""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -18,23 +22,36 @@ from genesis_etl.times import CALENDAR
 _OF_CAPTURES: Final = ("lake_captures", "lake_files", "captures")
 _OF_ROWS: Final = ("lake_rows", "lake_runs", "images", "image_regions", "image_history", "region_days")
 VIEWS: Final = (*_OF_CAPTURES, *_OF_ROWS)
+_WORD: Final = re.compile(r"\w+")
 _EPOCH: Final = date(1970, 1, 1)
 
 
 class Engine(ABC):
     """What runs the SQL over a lake's tables, for as long as its files are there."""
 
-    @abstractmethod
+    _waiting: tuple[str, ...] = ()  # the views that no statement has named yet, in the order in which they are built
+
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run one SELECT of ours and return its rows, exactly typed."""
+        self._need(sql)
+        return self._select(sql, parameters)
+
+    def sql(self, statement: str) -> pa.Table:
+        """Run one SELECT of the user's; ReportError for anything else."""
+        self._need(*self._waiting)  # in whatever way the user's names them
+        return self._sql(statement)
+
+    @abstractmethod
+    def _select(self, sql: str, parameters: Mapping[str, Any] | None) -> pa.Table:
+        """Run one SELECT of ours."""
+
+    @abstractmethod
+    def _sql(self, statement: str) -> pa.Table:
+        """Run one SELECT of the user's."""
 
     @abstractmethod
     def parameters(self, sql: str) -> set[str]:
         """Return the named parameters that a statement declares."""
-
-    @abstractmethod
-    def sql(self, statement: str) -> pa.Table:
-        """Run one SELECT of the user's; ReportError for anything else."""
 
     def run(self, sql: str, values: Mapping[str, Any]) -> pa.Table:
         """Run a statement of ours with those of the values that it declares; what is not given is null."""
@@ -84,6 +101,17 @@ class Engine(ABC):
         self._files("lake_single_rows", [path for path, file in known if file["is_single"]])
         self._files("lake_many_rows", [path for path, file in known if not file["is_single"]])
         self._files("lake_newest_rows", [path for path, file in known if file["is_newest"]])
-        for name in _OF_ROWS:
-            self._view(name, read_sql("views", name))
+        self._waiting = _OF_ROWS
         return [path for path, _ in known]
+
+    def _need(self, *texts: str) -> None:
+        """Make the views that wait and that the texts name, and those that these start from."""
+        words = set(_WORD.findall(" ".join(texts)))
+        made = []
+        for name in reversed(self._waiting):  # each starts from earlier ones
+            if name in words:
+                made.append((name, sql := read_sql("views", name)))
+                words |= set(_WORD.findall(sql))
+        self._waiting = tuple(name for name in self._waiting if name not in words)
+        for name, sql in reversed(made):
+            self._view(name, sql)

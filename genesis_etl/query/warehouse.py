@@ -51,8 +51,7 @@ class Warehouse(Engine):
         """Give the connection's memory back."""
         self._connection.close()
 
-    def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """Run one SELECT of ours and return its rows, exactly typed."""
+    def _select(self, sql: str, parameters: Mapping[str, Any] | None) -> pa.Table:
         with duckdb_errors(self._files_open):
             relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
             return relation.to_arrow_table()
@@ -63,8 +62,7 @@ class Warehouse(Engine):
             (statement,) = self._connection.extract_statements(sql)
             return set(statement.named_parameters)
 
-    def sql(self, statement: str) -> pa.Table:
-        """Run one SELECT or EXPLAIN of the user's; ReportError for anything else."""
+    def _sql(self, statement: str) -> pa.Table:
         with duckdb_errors(self._files_open):
             text = self._only_select(statement)
             # A CTE may hold a DELETE, which parses as part of a SELECT.
@@ -96,7 +94,7 @@ class Warehouse(Engine):
         return str(kinds[0])
 
     def _run(self, sql: str) -> None:
-        with duckdb_errors():
+        with duckdb_errors(self._files_open):
             self._connection.execute(sql)
 
     def _table(self, name: str, rows: pa.Table) -> None:
