@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from genesis_etl.errors import LakeError
+from genesis_etl.lake.evidence import Held, losses
 from genesis_etl.lake.lake import Lake
-from genesis_etl.lake.layout import LakeFile, new_name
+from genesis_etl.lake.layout import LakeFile, new_file, new_name
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.maintenance.forget import forget
 from genesis_etl.maintenance.verify import has_failed, verify
@@ -304,6 +305,31 @@ def test_forgetting_tells_its_time_and_number_and_covers_what_was_lost() -> None
     assert len(Lake("lake").contents().captures) == 2
     forget(lake, "default")
     assert not Path("lake/store/captures").exists()
+
+
+@pytest.mark.parametrize(
+    ("holds", "captures", "listed", "is_lost"),
+    [
+        ("1 2 3", 3, "", True),
+        ("1 2 3", 3, "1 2 3", False),
+        ("1 3", 3, "1 3", True),  # one between them, which its runs do not tell
+        ("1 2 3", 3, "2 3", True),
+        ("1 2 3", 3, "0", True),
+        ("1 2 3", 3, "0 1", False),  # a copy that ends at 1
+        ("3 4", 2, "1 2 3", False),
+        ("3 4", 2, "1 2 3 5", True),
+        ("1 3 5", 3, "2 3 4", True),
+    ],
+)
+def test_a_compaction_without_a_commit_is_a_loss_unless_a_copy_ends_in_it(
+    holds: str, captures: int, listed: str, is_lost: bool
+) -> None:
+    """All of its captures are listed, or those that are not are later than all that is: a copy under way."""
+    instants = tuple(at(f"2026-11-1{day}") for day in holds.split())
+    times = {f"c{day}": at(f"2026-11-1{day}") for day in listed.split()}
+    file = new_file("rows", "one", 2026, new_name(instants[0], "compacted"), b"")
+    found = losses([], times, {file: Held(captures, instants)})
+    assert [(each.path, each.since, each.until) for each in found] == [(file.path, instants[0], instants[-1])] * is_lost
 
 
 TIDY = """

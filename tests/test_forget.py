@@ -31,6 +31,7 @@ from tests.histories import (
     Row,
     answers,
     at,
+    commit_files,
     died_at_every_step,
     land,
     land_all,
@@ -203,6 +204,21 @@ def test_what_nobody_names_goes_when_it_is_old() -> None:
     assert sorted(file.name for file in Path("lake/store/rows/default").rglob("*") if file.is_file()) == sorted(
         [young.name, "notes.txt"]
     )
+
+
+def test_a_compaction_that_nobody_names_goes_with_the_last_of_its_captures() -> None:
+    """Its commit is lost; forgetting what lies before the last of them leaves it, as it may still be mended."""
+    lake = Lake("lake")
+    land_all(lake, {f"2026-11-0{day} 12:00": rows("a", f"d{day}") for day in range(1, 5)})
+    compact(lake, grace=NOTHING, now=NOW)
+    (file,) = rows_files("lake")
+    for commit in commit_files("lake"):
+        lake.remove(commit)
+    land(lake, at("2026-11-06"), rows("z"))
+    os.utime(f"lake/{file.path}", (1, 1))
+    for before, is_there in (("2026-11-02", True), ("2026-11-04 12:00", True), ("2026-11-05", False)):
+        forget(Lake("lake"), "default", at(before))
+        assert Path("lake", file.path).exists() == is_there, before
 
 
 KILLED = """
