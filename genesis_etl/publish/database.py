@@ -10,30 +10,24 @@ import os
 import pyarrow as pa
 
 from genesis_etl.lake.contents import Contents
-from genesis_etl.lake.layout import TABLES
-from genesis_etl.lake.schema import TABLE_SCHEMAS
 from genesis_etl.outfile import replace_file
-from genesis_etl.publish.made import from_contents
+from genesis_etl.publish.made import Tables
 from genesis_etl.query.database import database_bytes
 from genesis_etl.query.sources import read_sql
 from genesis_etl.query.warehouse import Warehouse
 
 
-def write_database(contents: Contents, path: str | os.PathLike[str]) -> None:
-    """Write the tables of all accounts of the contents, and `image_regions` as a view, in place of a DuckDB file.
+def write_database(contents: Contents, tables: Tables, path: str | os.PathLike[str]) -> None:
+    """Write the tables of the contents, and `image_regions` as a view, in place of a DuckDB file.
 
-    LakeError where something is damaged, SettingsError where the file cannot be written; then it is as it was.
+    SettingsError where the file cannot be written; then it is as it was.
     """
-    contents.refuse_damage()
-    made = from_contents(contents)
-    tables = {
-        str(name): pa.concat_tables([TABLE_SCHEMAS[name].empty_table(), *(each[name] for each in made.values())])
-        for name in TABLES
-    }
+    named: dict[str, pa.Table] = dict(tables.items())
     # The instants of a run cannot tell captures of one instant apart, and the view goes by instants.
     warehouse = Warehouse(contents)
     try:
-        tables["image_regions_shared"] = warehouse.select(read_sql("publish", "shared_instants"))
+        named["image_regions_shared"] = warehouse.select(read_sql("publish", "shared_instants"))
     finally:
         warehouse.close()
-    replace_file(os.fspath(path), database_bytes(tables, {"image_regions": read_sql("publish", "image_regions")}))
+    views = {"image_regions": read_sql("publish", "image_regions")}
+    replace_file(os.fspath(path), database_bytes(named, views))

@@ -6,13 +6,8 @@ import os
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import pyarrow as pa
-
 from genesis_etl.errors import LakeError, SettingsError
-from genesis_etl.lake.contents import Contents
-from genesis_etl.lake.layout import TABLES
-from genesis_etl.lake.schema import TABLE_SCHEMAS
-from genesis_etl.publish.made import from_contents
+from genesis_etl.publish.made import Tables
 from genesis_etl.settings import lake_url, s3_endpoint
 from genesis_etl.text import shown
 
@@ -37,17 +32,13 @@ def delta_url(text: str, lake: str) -> str:
     return url
 
 
-def write_delta(contents: Contents, url: str) -> None:
-    """Write every table of all accounts of the contents below a folder or `s3://` URL, each in one new version.
+def write_delta(tables: Tables, url: str) -> None:
+    """Write every table below a folder or `s3://` URL, each in one new version.
 
-    What a table held before is replaced, and stays readable as the version before. LakeError where something is
-    damaged or the tables cannot be written.
+    What a table held before is replaced, and stays readable as the version before. LakeError where the tables cannot
+    be written.
     """
-    contents.refuse_damage()
-    made = from_contents(contents)
-    for name in TABLES:
-        schema = TABLE_SCHEMAS[name]
-        rows = pa.concat_tables([schema.empty_table(), *(tables[name] for tables in made.values())])
+    for name, rows in tables.items():
         where = f"{url.rstrip('/')}/{name}"
         try:
             # Delta itself makes a folder that is missing, and nothing of a table that fails is seen.

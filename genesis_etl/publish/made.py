@@ -60,6 +60,16 @@ def from_contents(contents: Contents) -> dict[str, Tables]:
     return made
 
 
+def together(contents: Contents) -> Tables:
+    """Make the tables of the contents, those of all accounts as one; LakeError where something is damaged."""
+    contents.refuse_damage()
+    made = from_contents(contents)
+    return {
+        name: pa.concat_tables([TABLE_SCHEMAS[name].empty_table(), *(tables[name] for tables in made.values())])
+        for name in TABLES
+    }
+
+
 def captures_table(captures: pa.Table) -> pa.Table:
     """Return the table `captures` of the captures (schema `CAPTURES`) of one account."""
     ordered = captures.sort_by([("captured_at", "ascending"), ("capture_id", "ascending")])

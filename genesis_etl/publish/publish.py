@@ -35,7 +35,7 @@ from genesis_etl.lake.tables import (
     table_bytes,
 )
 from genesis_etl.outfile import refuse_unwritable
-from genesis_etl.publish.made import Tables, by_image, captures_table, empty, from_contents, go_on
+from genesis_etl.publish.made import Tables, by_image, captures_table, empty, from_contents, go_on, together
 from genesis_etl.rows import ROW
 from genesis_etl.text import counted, shown
 from genesis_etl.times import format_time
@@ -119,12 +119,16 @@ def publish_everywhere(
 
         delta = delta_url(delta, lake.url)
     done = publish(lake, None if account is None else [account], notice=notice)
+    if duckdb is None and delta is None:
+        return done
+    contents = lake.contents(account)
+    tables = together(contents)
     if duckdb is not None:
         from genesis_etl.publish.database import write_database
 
-        write_database(lake.contents(account), duckdb)
+        write_database(contents, tables, duckdb)
     if delta is not None:
-        write_delta(lake.contents(account), delta)
+        write_delta(tables, delta)
     return done
 
 
