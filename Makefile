@@ -37,7 +37,8 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m "not slow"
 
-# ONLY="-m slow" leaves out what make test has just run. Flows wait for their schedules, so there are more processes.
+# ONLY="-m slow" leaves out what make test has just run, ONLY="-m 'slow and not whole'" what takes longest as well.
+# Flows wait for their schedules, so there are more processes.
 test-all: setup-all
 	$(BIN)/python -m pytest -n 4 $(ONLY)
 

@@ -52,13 +52,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
-def fewer(cases: Iterable[Any], count: int) -> list[Any]:
-    """Return cases for `parametrize`, of which all but so many, spread evenly, are for `make test-all`."""
+WHOLE = (pytest.mark.slow, pytest.mark.whole)
+
+
+def fewer(cases: Iterable[Any], count: int, marks: Any = pytest.mark.slow) -> list[Any]:
+    """Return cases for `parametrize`; all but so many, spread evenly, have marks that leave them to `make test-all`."""
     cases = list(cases)
     step = len(cases) / count
     quick = {int(step * place) for place in range(count)}
     return [
-        pytest.param(*case if isinstance(case, tuple) else (case,), marks=() if place in quick else pytest.mark.slow)
+        pytest.param(*case if isinstance(case, tuple) else (case,), marks=() if place in quick else marks)
         for place, case in enumerate(cases)
     ]
 

@@ -100,7 +100,7 @@ def test_a_token_and_two_commands(sandbox_process: Callable[..., Served]) -> Non
     assert served.environ["GENESISCLOUD_TOKEN"] not in f"{exported}{report}{counted}{shown}"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), fewer([(signal.SIGINT, 130), (signal.SIGTERM, 143)], 1))
 def test_the_sandbox_ends_on_a_signal(sandbox_process: Callable[..., Served], number: int, code: int) -> None:
     """Its two lines come at once, it serves, and a signal, its usual end, is nothing to complain of."""
     served = sandbox_process()

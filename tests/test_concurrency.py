@@ -16,7 +16,7 @@ from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import LakeFile
 from genesis_etl.maintenance.verify import has_failed, verify
 from genesis_etl.opened import open_lake
-from tests.conftest import figure
+from tests.conftest import WHOLE, figure
 from tests.histories import Row, at, commit_files, land, land_compacted, rows, rows_files
 
 EXPORTER = """
@@ -33,7 +33,7 @@ QUICK = """
 select (select count(*) from captures) as captures,
     (select max(cast(image_id as integer)) from images) as newest
 """
-WHOLE = """
+ALL_OF_IT = """
 select (select count(*) from captures) as captures,
     (select max(cast(image_id as integer)) from images) as newest,
     (select count(*) from image_regions) as expanded,
@@ -54,7 +54,7 @@ def test_five_exporters_at_once_land_every_capture() -> None:
     assert not has_failed(verify("lake"))
 
 
-@pytest.mark.parametrize(("landings", "queries"), [(25, 100), pytest.param(220, 1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("landings", "queries"), [(12, 40), pytest.param(220, 1_000, marks=WHOLE)])
 def test_readers_beside_landings_and_compactions_are_never_wrong(landings: int, queries: int) -> None:
     """Queries during landings, compactions and the sweep of what they replaced (1,000 during 220): 0 failed, 0 wrong.
 
@@ -79,7 +79,7 @@ def test_readers_beside_landings_and_compactions_are_never_wrong(landings: int, 
             least = len(states)
             try:
                 is_thorough = answered[index] % 10 == 0
-                row = reader.sql_rows(WHOLE if is_thorough else QUICK).to_pylist()[0]
+                row = reader.sql_rows(ALL_OF_IT if is_thorough else QUICK).to_pylist()[0]
                 n = row["captures"]
                 fits = row["newest"] == n - 1
                 if is_thorough:

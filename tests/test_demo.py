@@ -19,7 +19,7 @@ from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
 from tests.commands import Run
-from tests.conftest import files_of, settings_for
+from tests.conftest import fewer, files_of, settings_for
 
 # What must not matter to the demo: everything here would make any other command fail.
 HOSTILE = {
@@ -107,7 +107,7 @@ def test_a_real_lake_is_left_alone(serve: Callable[..., Sandbox]) -> None:
     assert files_of("real") == before
 
 
-@pytest.mark.parametrize("dataset", ["rows", "captures"])
+@pytest.mark.parametrize("dataset", fewer(["rows", "captures"], 1))
 def test_a_real_lake_that_is_damaged_is_left_alone(serve: Callable[..., Sandbox], dataset: str) -> None:
     """What cannot be read may be another API's, so nothing is added to it."""
     sandbox = serve()
@@ -125,7 +125,7 @@ def test_what_to_try_next_can_be_pasted() -> None:
     assert all("--lake 'my lake'" in line for line in demo.next_commands("my lake"))
 
 
-@pytest.mark.parametrize("lake", ["L", 'it\'s 100 % "my" [new] lake*'])
+@pytest.mark.parametrize("lake", fewer(["L", 'it\'s 100 % "my" [new] lake*'], 1))
 def test_the_line_of_plain_duckdb_can_be_pasted(lake: str, run: Run) -> None:
     """What the demo ends with runs in a shell, without genesis-etl, and counts what the table `images` holds."""
     demo.run_demo(lake, 2)

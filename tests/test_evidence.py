@@ -25,7 +25,7 @@ from genesis_etl.lake.layout import LakeFile, new_file, new_name
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.maintenance.forget import forget
 from genesis_etl.maintenance.verify import has_failed, verify
-from tests.conftest import figure
+from tests.conftest import WHOLE, fewer, figure
 from tests.histories import NOTHING, Row, at, commit_files, land, land_all, rows, rows_files
 
 STATES: dict[str, list[Row]] = {
@@ -210,15 +210,14 @@ def hold(whole: Path, spoil: str, numbers: slice) -> int:
 FEW = {"compacted": slice(1, 10, 5), "grace": slice(2, 40, 20)}
 
 
-@pytest.mark.parametrize(("spoil", "kind"), list(zip(SPOILS, itertools.cycle(FEW), strict=False)))
+@pytest.mark.parametrize(("spoil", "kind"), fewer(zip(SPOILS, itertools.cycle(FEW), strict=False), 4))
 def test_some_files_spoilt_change_no_answer_in_silence(built: Callable[[str], Path], spoil: str, kind: str) -> None:
     """Some files of two lakes, spoilt in eight ways: answers stay or end with 6, and `verify` says why."""
     assert hold(built(kind), spoil, FEW[kind]) >= 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spoil", SPOILS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "spoil"), fewer(itertools.product(KINDS, SPOILS), 9, WHOLE))
 def test_every_file_spoilt_changes_no_answer_in_silence(built: Callable[[str], Path], kind: str, spoil: str) -> None:
     """Every file of five lakes, spoilt in eight ways, more than 500 cases."""
     assert hold(built(kind), spoil, slice(None)) >= 8
@@ -353,7 +352,7 @@ for turn in range(turns):
 """
 
 
-@pytest.mark.parametrize("turns", [8, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("turns", [4, pytest.param(100, marks=WHOLE)])
 def test_tidying_beside_tidying_never_fails(turns: int) -> None:
     """Two compactions at no grace, one of which lands, and `forget`, each a process: no failure and nothing lost."""
     land(Lake("lake"), at("2026-01-01") - timedelta(days=1), rows("a"))

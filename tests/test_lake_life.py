@@ -33,7 +33,7 @@ from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Sandbox
 from tests.commands import ETL, Run, refused
-from tests.conftest import fewer, settings_for
+from tests.conftest import WHOLE, fewer, settings_for
 from tests.histories import Row, at, commit_files, land, land_all, row, rows, rows_files, snapshot_of
 
 ROOT = Path(__file__).parent.parent
@@ -225,7 +225,8 @@ def test_the_newer_release_is_one(newer: Newer) -> None:
     assert newer(version) == SCHEMA_VERSION + 1
 
 
-@pytest.mark.parametrize("kind", ["both", pytest.param("loose", marks=SLOW), pytest.param("compacted", marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("kind", ["both", "loose", "compacted"])
 def test_a_newer_version_tells_of_an_older_lake_what_was_told(kind: str, newer: Newer) -> None:
     """After an upgrade every table and report of a lake of this version is the same, its new columns null."""
     build(kind)
@@ -431,6 +432,7 @@ def test_an_older_version_does_not_export_into_newer_captures(
 
 
 @SLOW
+@pytest.mark.whole
 @pytest.mark.xdist_group("spark")
 def test_spark_reads_both_versions(newer: Newer) -> None:
     """On Spark, too, a lake of the older version and one of both answer, with the new columns."""
@@ -511,7 +513,8 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", [COMMANDS[0], *(pytest.param(each, marks=SLOW) for each in COMMANDS[1:])])
+@SLOW
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_lake_that_is_still_may_be_copied_by_anything(command: str) -> None:
     """Copied, moved or packed, it answers every table and report, is whole, and lives on."""
     build("both")
@@ -690,7 +693,8 @@ def test_a_sweep_without_grace_during_a_copy_is_seen_and_mended() -> None:
     assert refusals > 0
 
 
-@pytest.mark.parametrize("before", [at("2026-11-02"), pytest.param(None, marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("before", [at("2026-11-02"), None])
 def test_what_is_forgotten_during_a_copy_has_to_be_forgotten_there(before: datetime | None) -> None:
     """A copy may hold commits of what went meanwhile, and answers 6; a second pass and `forget` end it."""
     aged("source")
@@ -708,7 +712,7 @@ def test_what_is_forgotten_during_a_copy_has_to_be_forgotten_there(before: datet
     assert refusals > 0
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=SLOW)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=WHOLE)])
 def test_copies_beside_exports_and_compactions_are_whole(rounds: int) -> None:
     """`cp -r`, commits first, while two accounts are captured, captures are compacted and a week's files are swept.
 
@@ -798,7 +802,8 @@ def compact_lakes(*urls: str) -> None:
         compact(Lake(url), grace=NOTHING, now=at("2026-11-26"))
 
 
-@pytest.mark.parametrize("is_compacted", fewer([True, False], 1))
+@SLOW
+@pytest.mark.parametrize("is_compacted", [True, False])
 def test_lakes_of_different_accounts_are_one(is_compacted: bool) -> None:
     """Two lakes laid into one folder tell what one lake of both accounts tells, compacted or not."""
     for url, states, account in (("one", MINE, "mine"), ("two", YOURS, "yours")):
@@ -841,6 +846,7 @@ def test_captures_of_one_instant_from_two_machines_stay_two() -> None:
     assert not has_failed(verify("merged"))
 
 
+@SLOW
 def test_a_copy_that_went_its_own_way_comes_back() -> None:
     """Two copies of a lake, captured and compacted apart, are one history again when they are laid together."""
     build("both", "one")

@@ -20,7 +20,7 @@ from genesis_etl.lake.lake import Lake
 from genesis_etl.opened import ENGINES, OpenLake
 from genesis_etl.query import report, sources
 from tests import model
-from tests.conftest import figure
+from tests.conftest import WHOLE, fewer, figure
 from tests.lives import REGIONS, draw, live
 from tests.model import DAY, MOMENT, History, Row
 
@@ -209,13 +209,14 @@ def test_the_model_agrees(part: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", fewer(range(8), 2, WHOLE))
 def test_the_model_agrees_over_thousands_of_lives(part: int) -> None:
     """The same over thousands."""
     agree(range(1000 + part * ALL, 1000 + (part + 1) * ALL))
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.xdist_group("spark")
 @pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="needs the extra [spark]")
 def test_the_model_agrees_with_every_engine() -> None:

@@ -27,6 +27,7 @@ from genesis_etl.opened import OpenLake, open_lake
 from genesis_etl.query import sources
 from genesis_etl.query.report import describe, find_report, report_names
 from genesis_etl.render import render, sparkline, wrapped
+from tests.conftest import fewer
 from tests.histories import at, land, land_all, land_compacted, report, row, rows
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -704,7 +705,7 @@ def test_options_are_bound_never_pasted() -> None:
     assert report("lake", "snapshot-growth", "closing", type="' or true --")[-1] == (0,)
 
 
-@pytest.mark.parametrize("name", report_names())
+@pytest.mark.parametrize("name", fewer(report_names(), 3))
 def test_an_empty_lake_has_no_report_but_sql(name: str) -> None:
     """Without a capture a report says how to get one (exit 6), and the tables have no rows."""
     with pytest.raises(LakeError, match="no capture yet in lake; run `genesis-etl export`") as caught:
@@ -716,7 +717,7 @@ def test_an_empty_lake_has_no_report_but_sql(name: str) -> None:
 
 
 @pytest.mark.xdist_group("golden")
-@pytest.mark.parametrize("name", report_names())
+@pytest.mark.parametrize("name", fewer(report_names(), 5))
 def test_every_report_knows_how_it_was(golden: str, name: str) -> None:
     """With `as_of` a report of a lake is the report of the lake as it was then."""
     shutil.copytree(golden, "lake")

@@ -52,8 +52,7 @@ def is_stopped(done: subprocess.CompletedProcess[str], number: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "instants"),
     [
-        (["export"], 6),
-        (["dashboard", "--lake", "lake"], 6),
+        (["export"], 4),
         pytest.param(["export"], 100, marks=pytest.mark.slow),
         pytest.param(["dashboard", "--lake", "lake"], 100, marks=pytest.mark.slow),
         pytest.param(["report", "snapshot-growth", "--lake", "lake"], 100, marks=pytest.mark.slow),

@@ -14,6 +14,7 @@ from genesis_etl.lake.lake import Lake
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.opened import OpenLake
 from genesis_etl.query.report import find_report, report_names
+from tests.conftest import WHOLE, fewer
 from tests.histories import at, land, land_all, row, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("spark")]
@@ -74,7 +75,7 @@ def test_a_table_is_the_same(lakes: list[tuple[OpenLake, OpenLake]], table: str)
         assert sorted(map(repr, ours)) == sorted(map(repr, theirs))
 
 
-@pytest.mark.parametrize("name", report_names())
+@pytest.mark.parametrize("name", fewer(report_names(), 4, WHOLE))
 def test_a_report_is_the_same(lakes: list[tuple[OpenLake, OpenLake]], name: str) -> None:
     """Every report tells the same rows in the same order on both engines, with its options."""
     for duck, spark in lakes:

@@ -27,7 +27,7 @@ from genesis_etl.lake.lake import Lake
 from genesis_etl.query.report import find_report, report_names
 from genesis_etl.render import render
 from tests.commands import Ended, Run, refused
-from tests.conftest import full_disk
+from tests.conftest import fewer, full_disk
 from tests.histories import land_all, row
 
 UTC_TIME = 'yyyy-mm-dd hh:mm:ss "UTC"'
@@ -242,7 +242,7 @@ def test_a_temporary_folder_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatc
         render(pa.table({"n": [1]}), "xlsx")
 
 
-@pytest.mark.parametrize("name", report_names())
+@pytest.mark.parametrize("name", fewer(report_names(), 4))
 def test_every_report_is_a_sheet(name: str, run: Run) -> None:
     """Each has in Excel the columns, rows and types that it has in JSON."""
     land_all(
