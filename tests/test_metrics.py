@@ -115,13 +115,15 @@ def test_a_lake_that_holds_nothing_has_checks_and_no_levels(run: Run) -> None:
 
 
 def test_orphans_are_the_snapshots_whose_instance_is_gone(run: Run) -> None:
-    """Their GiB, each once; 0 where none is, and no sample where /instances could not be read."""
+    """Their GiB, each once; 0 where none is, and no sample where no size is known or /instances could not be read."""
     gone = [
         row("s1", region, type="snapshot", size_gib=10.5, source_instance_id="i", source_instance_exists=False)
         for region in ("R1", "R2")
     ]
     there = row("s2", "R1", type="snapshot", size_gib=7.0, source_instance_id="j", source_instance_exists=True)
-    for account, state, instances in (("some", [*gone, there], 1), ("none", [there], 1), ("unread", [], None)):
+    unsized = row("s1", type="snapshot", source_instance_id="i", source_instance_exists=False)
+    states = (("some", [*gone, there], 1), ("none", [there], 1), ("unsized", [unsized], 1), ("unread", [], None))
+    for account, state, instances in states:
         land(Lake("lake"), datetime.now(UTC), state, account, instances=instances)
     found = samples(run("metrics", "--lake", "lake").out)
     told = {dict(labels)["account"]: value for (name, labels), value in found.items() if name == "orphaned_gib"}

@@ -60,7 +60,8 @@ class _Families:
         yield from _captures(captures, now)
         orphaned = _gauge("orphaned_gib", "GiB of snapshots whose instance is gone", ["account"])
         for row in orphans:
-            orphaned.add_metric([row["account"]], row["gib"])
+            if row["gib"] is not None:
+                orphaned.add_metric([row["account"]], row["gib"])
         yield orphaned
 
 

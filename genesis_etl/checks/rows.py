@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -32,6 +33,11 @@ class Row(NamedTuple):
     wanted: str
     advice: str | None = None
     where: str | None = None
+
+
+def held(check: str, account: str, is_ok: bool, seen: str, wanted: str, advice: str) -> Row:
+    """Make a row of what was held against what was wanted; there is something to do only where it failed."""
+    return Row(check, account, "ok", seen, wanted) if is_ok else Row(check, account, "failed", seen, wanted, advice)
 
 
 def row_of_error(check: str, account: str | None, wanted: str, error: GenesisEtlError) -> Row:
@@ -67,6 +73,16 @@ def failures(rows: pa.Table) -> pa.Table:
 def has_failed(rows: pa.Table) -> bool:
     """Tell whether a check failed."""
     return "failed" in rows["status"].to_pylist()
+
+
+def amount(number: float) -> str:
+    """Write GiB, GiB-months or money to two digits after the point, what is less than 1 to three that count."""
+    return f"{round(number, 2):,.15g}" if abs(number) >= 1 else f"{number:.3g}"
+
+
+def exceeds(number: float, most: float) -> bool:
+    """Tell whether a number that was reckoned is more than `most`, by more than the reckoning itself may be off."""
+    return number > most and not math.isclose(number, most, rel_tol=1e-9)
 
 
 def span(duration: timedelta) -> str:

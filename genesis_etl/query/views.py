@@ -19,8 +19,16 @@ from genesis_etl.query.sources import read_sql
 from genesis_etl.times import CALENDAR
 
 # Each in the order in which they are built. Those of captures tell which files those of rows read.
-_OF_CAPTURES: Final = ("lake_captures", "lake_files", "captures")
-_OF_ROWS: Final = ("lake_rows", "lake_runs", "images", "image_regions", "image_history", "region_days")
+_OF_CAPTURES: Final = ("lake_captures", "lake_files", "captures", "lake_periods")
+_OF_ROWS: Final = (
+    "lake_rows",
+    "lake_runs",
+    "images",
+    "image_regions",
+    "image_history",
+    "region_days",
+    "lake_source_names",
+)
 VIEWS: Final = (*_OF_CAPTURES, *_OF_ROWS)
 _WORD: Final = re.compile(r"\w+")
 _EPOCH: Final = date(1970, 1, 1)

@@ -39,7 +39,7 @@ def example() -> str:
         f"{_comment(f'{each.sentence} {each.variable}')}\n# {each.name} = {each.example or default_of(each)}"
         for each in SETTINGS.values()
     ]
-    watched = ", ".join(each.help for each in THRESHOLDS.values())
+    watched = "; ".join(each.help for each in THRESHOLDS.values())
     lines = [f"# {each.name} = {each.example}" for each in THRESHOLDS.values()]
     parts += ["\n".join([_comment(f"{_THRESHOLDS} {watched}."), "# [thresholds]", *lines])]
     parts += [f"{_comment(_ACCOUNTS)}\n{_SOME_ACCOUNTS}"]

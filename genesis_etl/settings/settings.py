@@ -71,13 +71,28 @@ class Thresholds:
 
     snapshots: int | None = _declared(None, Number(0, 1e9, is_whole=True), "more snapshots", "500")
     gib: float | None = _declared(None, Number(0, 1e12), "more GiB in them", "20000")
-    growth_pct_week: float | None = _declared(None, Number(0, 1e6), "so many per cent more than a week before", "25")
+    orphaned_gib: float | None = _declared(None, Number(0, 1e12), "more GiB in snapshots whose instance is gone", "500")
+    cost_per_month: float | None = _declared(
+        None, Number(0, 1e12), "snapshots that cost more a month, at `price_gib_month`", "1000"
+    )
+    growth_pct_week: float | None = _declared(
+        None, Number(0, 1e6), "so many per cent more snapshots than a week before", "25"
+    )
+    usage_pct_month: float | None = _declared(
+        None,
+        Number(0, 1e6),
+        "so many per cent more GiB-months than the month before, at the mean of this one so far",
+        "25",
+    )
     snapshot_age: timedelta | None = _declared(None, readers.read_duration, "an older snapshot", '"90d"')
     images_everywhere: tuple[str, ...] = _declared(
         (),
         partial(readers.read_names, "types of images"),
         "an image of these types that a region lacks",
         '["cloud-image"]',
+    )
+    days_to_region: float | None = _declared(
+        None, Number(0, 1e6), "a release that a region still lacks so many days after it came out", "7"
     )
 
 

@@ -77,43 +77,22 @@ class LocalStorage:
     def write(self, path: str, data: bytes) -> None:
         """Put a new file in place: whole, on disk, and only then under its name."""
         final = self._root / path
-        temporary = self._root / temporary_path(path)
-        with _lake_errors("write", final):
+        with self._beside(final, self._root / temporary_path(path), data) as temporary:
+            if final.exists():
+                raise FileExistsError(17, "a file of this name is there already")
+            os.rename(temporary, final)
             try:
-                with self._created(temporary) as file:
-                    file.write(data)
-                    file.flush()
-                    sync(file.fileno())
-                if final.exists():
-                    raise FileExistsError(17, "a file of this name is there already")
-                os.rename(temporary, final)
-                try:
-                    _sync_folder(final.parent)
-                except OSError:
-                    # Not known to be on disk is not written.
-                    final.unlink()
-                    raise
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                self._prune(final.parent)
+                _sync_folder(final.parent)
+            except OSError:
+                # Not known to be on disk is not written.
+                final.unlink()
                 raise
 
     def replace(self, path: str, data: bytes) -> None:
         """Put a file in place of the one that has its name: whole and on disk before it gets it."""
-        final, temporary = self._root / path, self._root / temporary_table_path(path)
-        with _lake_errors("write", final):
-            try:
-                with self._created(temporary) as file:
-                    file.write(data)
-                    file.flush()
-                    sync(file.fileno())
-                os.replace(temporary, final)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                self._prune(final.parent)
-                raise
+        final = self._root / path
+        with self._beside(final, self._root / temporary_table_path(path), data) as temporary:
+            os.replace(temporary, final)
 
     def delete(self, path: str) -> None:
         """Remove a file and the folders that it leaves empty; nothing happens where it is gone already."""
@@ -125,6 +104,22 @@ class LocalStorage:
     def local_path(self, path: str, data: bytes | None = None) -> str:
         """Return the file's own path."""
         return os.path.realpath(self._root / path)
+
+    @contextlib.contextmanager
+    def _beside(self, final: Path, temporary: Path, data: bytes) -> Iterator[Path]:
+        """Write bytes beside their place, whole and on disk, for the caller to name; nothing stays where that fails."""
+        with _lake_errors("write", final):
+            try:
+                with self._created(temporary) as file:
+                    file.write(data)
+                    file.flush()
+                    sync(file.fileno())
+                yield temporary
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                self._prune(final.parent)
+                raise
 
     def _created(self, file: Path) -> BinaryIO:
         """Open a new file, and again where a neighbour has just removed the folder for being empty."""

@@ -1,6 +1,7 @@
 -- snapshot_levels: the snapshots of every account now and a week before, for the thresholds of `check`.
 -- grain: one row per account
 -- from: lake_captures, lake_runs (the warehouse); a week before is the last capture 7 to 8 days older than the newest
+-- GiB are summed as decimals, so that no order of the rows changes a sum
 -- snapshots is null where the capture did not read /snapshots and /images listed none: nobody knows, it is not 0
 -- $old_seconds is the age from which on a snapshot counts as old, null for no age
 with newest as (
@@ -8,7 +9,8 @@ with newest as (
         account,
         n,
         captured_at,
-        snapshots is not null as is_known
+        snapshots is not null as is_known,
+        instances is not null as has_instances
     from lake_captures
     where is_newest
 ),
@@ -45,7 +47,7 @@ levels as (
     select
         account,
         count(*) as snapshots,
-        sum(size_gib) as gib,
+        cast(sum(cast(size_gib as decimal(38, 9))) as double) as gib,
         count(size_gib) as sized,
         count(*) filter (
             where created_at < captured_at - to_seconds(cast($old_seconds as bigint))
@@ -70,6 +72,9 @@ levels_before as (
 
 select
     w.account,
+    w.captured_at,
+    w.is_known,
+    w.has_instances,
     case when w.is_known then coalesce(l.snapshots, 0) else l.snapshots end as snapshots,
     case when coalesce(l.snapshots, 0) = 0 then 0.0 else l.gib end as gib,
     coalesce(l.snapshots - l.sized, 0) as unsized,

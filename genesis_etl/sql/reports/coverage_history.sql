@@ -36,15 +36,6 @@ captured as (
     group by account, cast(date_trunc($by, captured_at) as date)
 ),
 
-periods as (
-    select
-        cast(date_trunc($by, cast(day as timestamp)) as date) as period,
-        min(day) as first_day,
-        max(day) as last_day
-    from lake_calendar
-    group by cast(date_trunc($by, cast(day as timestamp)) as date)
-),
-
 -- every period that has captures or lies between two
 levels as (
     select
@@ -56,8 +47,9 @@ levels as (
         c.first_n,
         max(c.last_n) over (partition by a.account order by p.period rows unbounded preceding) as last_n
     from accounts as a
-    inner join periods as p
-        on p.period between a.first_period and a.newest_period
+    inner join lake_periods as p
+        on p.length = $by
+        and p.period between a.first_period and a.newest_period
     left join captured as c
         on c.account = a.account
         and c.period = p.period

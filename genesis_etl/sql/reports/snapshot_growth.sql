@@ -244,15 +244,6 @@ scopes as (
     where not $per_region and cast($region as varchar) is null
 ),
 
-periods as (
-    select
-        cast(date_trunc($by, cast(day as timestamp)) as date) as period,
-        min(day) as first_day,
-        max(day) as last_day
-    from lake_calendar
-    group by cast(date_trunc($by, cast(day as timestamp)) as date)
-),
-
 captured as (
     select distinct
         a.shown_account as account,
@@ -279,8 +270,9 @@ numbered_periods as (
         p.last_day,
         row_number() over (partition by e.account order by p.period desc) as age
     from ends as e
-    inner join periods as p
-        on p.period <= e.newest_period
+    inner join lake_periods as p
+        on p.length = $by
+        and p.period <= e.newest_period
     where cast($until as timestamptz) is null
         or cast(p.first_day as timestamp) < cast(cast($until as timestamptz) as timestamp)
 ),

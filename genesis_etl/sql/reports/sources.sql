@@ -63,29 +63,6 @@ living as (
     group by account, image_id
 ),
 
--- an instance that is gone is named by the last capture that knew its name
-named as (
-    select
-        r.account,
-        r.source_instance_id,
-        r.source_instance_name,
-        max(r.last_n) as last_n
-    from lake_runs as r
-    inner join accounts as a
-        on a.account = r.account
-    where r.source_instance_name is not null
-    group by r.account, r.source_instance_id, r.source_instance_name
-),
-
-last_names as (
-    select
-        account,
-        source_instance_id,
-        arg_max(source_instance_name, last_n) as source_instance_name
-    from named
-    group by account, source_instance_id
-),
-
 apart as (
     select
         account,
@@ -163,7 +140,7 @@ select
 from sources as s
 inner join accounts as a
     on a.account = s.account
-left join last_names as n
+left join lake_source_names as n
     on n.account = s.account
     and n.source_instance_id = s.source_instance_id
     and not s.source_instance_exists

@@ -47,32 +47,6 @@ living as (
     group by account, image_id
 ),
 
--- an instance that is gone is named by the last capture that knew its name
-named as (
-    select
-        r.account,
-        r.source_instance_id,
-        r.source_instance_name,
-        max(r.last_n) as last_n
-    from lake_runs as r
-    inner join (
-        select distinct account, source_instance_id from living where not source_instance_exists
-    ) as g
-        on g.account = r.account
-        and g.source_instance_id = r.source_instance_id
-    where r.source_instance_name is not null
-    group by r.account, r.source_instance_id, r.source_instance_name
-),
-
-last_names as (
-    select
-        account,
-        source_instance_id,
-        arg_max(source_instance_name, last_n) as source_instance_name
-    from named
-    group by account, source_instance_id
-),
-
 copied as (
     select
         account,
@@ -111,7 +85,7 @@ from living as r
 left join newest as n
     on n.account = r.account
     and n.source_instance_id = r.source_instance_id
-left join last_names as l
+left join lake_source_names as l
     on l.account = r.account
     and l.source_instance_id = r.source_instance_id
     and not r.source_instance_exists

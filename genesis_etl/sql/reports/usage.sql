@@ -139,15 +139,6 @@ pieces as (
         cast(date_trunc('month', cast(day as timestamp)) as date)
 ),
 
-periods as (
-    select
-        cast(date_trunc($by, cast(day as timestamp)) as date) as period,
-        min(day) as first_day,
-        max(day) as last_day
-    from lake_calendar
-    group by cast(date_trunc($by, cast(day as timestamp)) as date)
-),
-
 spans as (
     select
         shown_account as account,
@@ -165,8 +156,9 @@ numbered_periods as (
         p.last_day,
         row_number() over (partition by s.account order by p.period desc) as age
     from spans as s
-    inner join periods as p
-        on p.period between s.first_period and s.newest_period
+    inner join lake_periods as p
+        on p.length = $by
+        and p.period between s.first_period and s.newest_period
     where cast($until as timestamptz) is null
         or cast(p.first_day as timestamp) < cast(cast($until as timestamptz) as timestamp)
 ),
