@@ -1,6 +1,6 @@
 """The tables over a lake, as every engine builds them: the captures in their order, then views that start from them.
 
-The views over rows are made when a statement names them first: to make all takes longer than most reports.
+Most views are made when a statement names them first: to make all takes longer than most reports.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from genesis_etl.lake.contents import Contents
 from genesis_etl.query.sources import read_sql
 from genesis_etl.times import CALENDAR
 
-# Each in the order in which they are built. Those of captures tell which files those of rows read.
-_OF_CAPTURES: Final = ("lake_captures", "lake_files", "captures", "lake_periods")
-_OF_ROWS: Final = (
+# Each in the order in which they are built. The first ones tell which files those of rows read.
+_AT_ONCE: Final = ("lake_captures", "lake_files")
+_ON_DEMAND: Final = (
+    "captures",
+    "lake_periods",
     "lake_rows",
     "lake_runs",
     "images",
@@ -29,7 +31,7 @@ _OF_ROWS: Final = (
     "region_days",
     "lake_source_names",
 )
-VIEWS: Final = (*_OF_CAPTURES, *_OF_ROWS)
+VIEWS: Final = (*_AT_ONCE, *_ON_DEMAND)
 _WORD: Final = re.compile(r"\w+")
 _EPOCH: Final = date(1970, 1, 1)
 
@@ -101,15 +103,15 @@ class Engine(ABC):
         first, end_day = CALENDAR
         days = range((first - _EPOCH).days, (end_day - _EPOCH).days)
         self._table("lake_calendar", pa.table({"day": pa.array(days, pa.int32()).cast(pa.date32())}))
-        self._captures(commits, _OF_CAPTURES[0], read_sql("views", _OF_CAPTURES[0]))
-        for name in _OF_CAPTURES[1:]:
+        self._captures(commits, _AT_ONCE[0], read_sql("views", _AT_ONCE[0]))
+        for name in _AT_ONCE[1:]:
             self._view(name, read_sql("views", name))
         files = {row["path"]: row for row in self.select("select * from lake_files").to_pylist()}
         known = sorted((path, files[self._name_of(path)]) for path in set(paths))
         self._files("lake_single_rows", [path for path, file in known if file["is_single"]])
         self._files("lake_many_rows", [path for path, file in known if not file["is_single"]])
         self._files("lake_newest_rows", [path for path, file in known if file["is_newest"]])
-        self._waiting = _OF_ROWS
+        self._waiting = _ON_DEMAND
         return [path for path, _ in known]
 
     def _need(self, *texts: str) -> None:
