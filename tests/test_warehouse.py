@@ -17,6 +17,7 @@ from genesis_etl.lake.lake import Lake
 from genesis_etl.opened import OpenLake, open_lake
 from genesis_etl.query.sources import read_sql
 from genesis_etl.query.views import VIEWS
+from genesis_etl.query.warehouse import Warehouse
 from genesis_etl.rows import ROW
 from tests import model
 from tests.conftest import fewer
@@ -73,6 +74,19 @@ def test_tables_have_the_columns_of_the_contract(is_empty: bool) -> None:
         for field in ROW:
             if name != "captures":
                 assert schema.field(field.name).type == field.type
+
+
+def test_whichever_view_is_asked_for_first_every_other_answers_then() -> None:
+    """A view is made when a statement names it, and that of another leaves none out for good."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a"), "2026-11-02": rows("a", "b")})
+    contents = Lake("lake").contents()
+    told = []
+    for first in VIEWS:
+        warehouse = Warehouse(contents)
+        told.append({name: len(warehouse.select(f"select * from {name}")) for name in sorted(VIEWS, key=first.__ne__)})
+        warehouse.close()
+    assert told == told[:1] * len(VIEWS)
+    assert told[0]["image_history"] == 2
 
 
 def test_views_have_their_headers() -> None:

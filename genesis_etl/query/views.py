@@ -117,11 +117,11 @@ class Engine(ABC):
     def _need(self, *texts: str) -> None:
         """Make the views that wait and that the texts name, and those that these start from."""
         words = set(_WORD.findall(" ".join(texts)))
-        made = []
+        made = {}
         for name in reversed(self._waiting):  # each starts from earlier ones
             if name in words:
-                made.append((name, sql := read_sql("views", name)))
+                made[name] = sql = read_sql("views", name)
                 words |= set(_WORD.findall(sql))
-        self._waiting = tuple(name for name in self._waiting if name not in words)
-        for name, sql in reversed(made):
+        self._waiting = tuple(name for name in self._waiting if name not in made)
+        for name, sql in reversed(made.items()):
             self._view(name, sql)
