@@ -275,7 +275,7 @@ def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     page = page_of(tmp_path)
     text = page.text
     assert "The first 5 of 8 changes; the command prints all." in text
-    assert "Not drawn here" in text
+    assert "Not shown here: the page has room for the growth of 3 accounts and regions." in text
     assert "The 1 accounts with the most GiB have a part of their own" in text
     assert sum("image-" in (each.get("id") or "") for _, each in page.elements) == 2
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from genesis_etl.dashboard import limits
+from genesis_etl.dashboard.decisions import decisions
 from genesis_etl.dashboard.words import month, number, signed
 from genesis_etl.opened import OpenLake, open_lake
 from tests.histories import Row
@@ -263,3 +264,27 @@ def test_ages_and_histories_are_those_of_their_sql(told: Told) -> None:
         runs = told.lake.sql_rows(shlex.split(table.command)[2]).to_pylist()
         ends = [f"{run['last_seen']:%Y-%m-%d %H:%M} UTC" for run in runs]
         assert [cells[2][0] for cells in table.rows] == ends[-limits.RUNS :]
+
+
+def test_what_prefect_shows_is_what_the_page_shows(told: Told) -> None:
+    """The tables that publish-page leaves in Prefect have the first figures of the page, and as many rows to act on."""
+    tables = {key: table for key, (_, table) in decisions(told.lake).items()}
+    figures = tables["figures"].to_pylist()
+    assert [row["account"] for row in figures[-len(told.accounts) :]] == told.accounts
+    of_all = [place for place, (_, region, _, _) in enumerate(headlines(told)) if region is None]
+    for row, place in zip(figures, of_all, strict=True):
+        assert told.page.named("gib")[place] == number(row["gib"])
+        assert told.page.named("snapshots")[place] == number(row["snapshots"])
+        if told.price is not None:
+            assert told.page.named("cost")[place] == number(row["cost_per_month"])
+            assert told.page.named("running")[place] == number(row["this_month_cost"])
+            assert told.page.named("last")[place] == number(row["last_month_cost"])
+    assert told.page.named("freed")[0] == number(len(tables["can-go"]))
+    assert tables["retention"]["keep"].to_pylist()[:7] == [7, 14, 30, 60, 90, 180, 365]
+    listed = told.page.table(f"retention-{told.scopes[0] or 'all-accounts'}")
+    check_rows(listed, tables["retention"].to_pylist()[:7], RETENTION, price=told.price)
+    orphaned = sum(tables["orphans"]["snapshots"].to_pylist())
+    assert told.page.named("orphaned")[:1] == ([number(orphaned)] if orphaned else [])
+    pairs = set(zip(*(tables["missing"][name].to_pylist() for name in ("account", "image_id")), strict=True))
+    lacking = [table for table in told.page.tables if table.file.startswith("missing-")][:1]
+    assert sum(len(table.rows) for table in lacking) == len(pairs)

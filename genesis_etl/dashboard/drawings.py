@@ -17,14 +17,22 @@ _LEAST = 2  # periods that make a picture
 def draw(figures: Figures, unit: str) -> dict[Key, Markup]:
     """Return the pictures of a page; `unit` is the column of usage that months are drawn in, gib_months or cost."""
     drawn: dict[Key, Markup] = {}
+    room = with_room(figures)
     for index, view in enumerate(figures.views):
-        _draw_scope(drawn, index, view.scopes[0])
         _draw_view(drawn, index, view, unit)
-    left = limits.SCOPES - len(figures.views)
-    regions = [(index, scope) for index, view in enumerate(figures.views) for scope in view.scopes[1:] if scope.growth]
-    for index, scope in regions[: max(left, 0)]:
-        _draw_scope(drawn, index, scope)
+        for scope in view.scopes:
+            if (index, scope.region) in room:
+                _draw_scope(drawn, index, scope)
     return drawn
+
+
+def with_room(figures: Figures) -> set[tuple[int, str | None]]:
+    """Return the accounts, and then the regions of them, whose growth the page has room for."""
+    regions = [
+        (index, scope.region) for index, view in enumerate(figures.views) for scope in view.scopes[1:] if scope.growth
+    ]
+    accounts = [(index, None) for index in range(len(figures.views))]
+    return {*accounts, *regions[: max(limits.SCOPES - len(accounts), 0)]}
 
 
 def offset(rows: list[Row]) -> int:

@@ -17,20 +17,20 @@ from genesis_etl.query.sources import one_line
 Row = dict[str, Any]
 
 _NO_REGION: Final = "(none)"
-_LARGEST: Final = [
+LARGEST: Final = [
     ("size_gib", "descending"),
     ("age_days", "descending"),
     ("account", "ascending"),
     ("image_id", "ascending"),
 ]
-_NEWEST: Final = [
+NEWEST: Final = [
     ("is_newest_of_family", "descending"),
     ("created_at", "descending"),
     ("account", "ascending"),
     ("image_id", "ascending"),
 ]
 _TOLD: Final = ("type", "name", "family", "is_newest_of_family", "created_at", "released_at")
-_SOURCES: Final = [
+SOURCES: Final = [
     ("size_gib", "descending"),
     ("snapshots", "descending"),
     ("account", "ascending"),
@@ -106,7 +106,7 @@ def freed(old: pa.Table) -> pa.Table:
 
 def list_snapshots(snapshots: pa.Table) -> Listing:
     """Return the first snapshots, the largest before the smaller."""
-    return _listing(snapshots, _LARGEST, _regions_of_snapshots)
+    return _listing(snapshots, LARGEST, _regions_of_snapshots)
 
 
 def list_sources(sources: pa.Table) -> Sources:
@@ -114,11 +114,11 @@ def list_sources(sources: pa.Table) -> Sources:
     of_instances = sources.filter(pc.is_valid(sources["source_instance_id"]))
     gone = of_instances.filter(pc.equal(of_instances["source_instance_exists"], pa.scalar(False)))
     moved = of_instances.filter(pc.greater(of_instances["gib_net_30d"], 0))
-    order = [("gib_net_30d", "descending"), *_SOURCES]
+    order = [("gib_net_30d", "descending"), *SOURCES]
     return Sources(
-        largest=_first(sources, _SOURCES),
+        largest=_first(sources, SOURCES),
         grown=_first(moved, order).rows[: limits.TOP],
-        orphans=_first(gone, _SOURCES),
+        orphans=_first(gone, SOURCES),
         orphaned={"instances": len(gone), **_sums(gone)},
         is_known=bool(pc.any(pc.is_valid(sources["source_instance_exists"])).as_py()),
     )
@@ -134,7 +134,7 @@ def list_missing(releases: pa.Table) -> Missing:
     images = images.rename_columns([*keys, "regions", *_TOLD])
     newest = pc.sum(images["is_newest_of_family"]).as_py() or 0
     return Missing(
-        _listing(images, _NEWEST, _regions_of_snapshots),
+        _listing(images, NEWEST, _regions_of_snapshots),
         newest,
         sorted(lacking, key=lambda region: (-lacking[region], region)),
     )

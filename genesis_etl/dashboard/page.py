@@ -64,6 +64,7 @@ def make_page(lake: OpenLake, *, currency: str | None = None, made_at: datetime 
             currency=currency or "",
             figures=collected,
             drawings=drawings.draw(collected, unit) if collected else {},
+            room=drawings.with_room(collected) if collected else set(),
             unit=unit,
             limits=limits,
         )
