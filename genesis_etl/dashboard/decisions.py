@@ -72,7 +72,7 @@ def _figures(lake: OpenLake) -> pa.Table:
 
 
 def _figures_of(lake: OpenLake, *, total: bool) -> list[Row]:
-    growth: dict[str | None, Row] = {**last_rows(lake.report_rows("snapshot-growth", total=total))}
+    growth = last_rows(lake.report_rows("snapshot-growth", total=total))
     months: dict[str | None, list[Row]] = {}
     for row in lake.report_rows("usage", total=total).to_pylist():
         months.setdefault(row["account"], []).append(row)

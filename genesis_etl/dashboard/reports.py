@@ -70,7 +70,7 @@ def of_account(rows: pa.Table, account: str | None) -> pa.Table:
     return rows if account is None else named(rows, account)
 
 
-def last_rows(growth: pa.Table) -> dict[str, Row]:
+def last_rows(growth: pa.Table) -> dict[str | None, Row]:
     """Return the last row of each account of a report that is in their order."""
     names = growth["account"].to_pylist()
     places = [place for place, name in enumerate(names) if names[place + 1 : place + 2] != [name]]
