@@ -245,12 +245,14 @@ def test_without_script_everything_is_there(visit: Any) -> None:
 
 
 def test_print_leaves_the_filters_away(visit: Any) -> None:
-    """On paper there is nothing to click, and the ground is white, in dark mode too."""
+    """On paper there is nothing to click, the ground is white, in dark mode too, and no table is wider than A4."""
     page = visit(color_scheme="dark")
     page.tab.emulate_media(media="print")
     assert page.visible("select, .save") == []
     assert page.value("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     assert len(page.tab.pdf()) > 10_000
+    page.tab.set_viewport_size({"width": 720, "height": 1000})
+    assert page.value("document.documentElement.scrollWidth") <= 720
 
 
 @pytest.mark.parametrize("by", ["day", "week", "month"])
@@ -291,6 +293,22 @@ def test_a_picture_tells_its_values_to_the_pointer_and_to_the_keyboard(visit: An
     assert plot.get_attribute("aria-valuetext") == page.visible(".reading")[0]
     under = seen[int((charts.WIDTH / 2 - charts.LEFT) / (charts.INNER / len(seen)))]
     assert plot.get_attribute("aria-valuetext").startswith(f"{under['period']}: {under['closing']} closing")
+    page.check_calm()
+
+
+def test_a_picture_of_money_tells_it_with_its_currency(visit: Any, lake: Path, tmp_path: Path) -> None:
+    """The cost of a month is read as the table has it, whatever its currency is called."""
+    path = tmp_path / "page.html"
+    opened = open_lake(str(lake), price=0.5)
+    path.write_text(make_page(opened, currency="EUR, <b>net"), encoding="utf-8")
+    page = visit(path=path)
+    page.tab.select_option("[name=account]", "1")
+    plot = page.tab.locator("[data-account='1'] figure[data-file=usage-prod] .plot")
+    plot.focus()
+    page.tab.keyboard.press("Home")
+    first = opened.report_rows("usage", account="prod").to_pylist()[0]
+    cost = f"{number(first['gib_months'])} GiB-months, {number(first['cost'])} cost, EUR, <b>net, partial"
+    assert plot.get_attribute("aria-valuetext") == f"{first['period']:%B %Y}: {cost}"
     page.check_calm()
 
 

@@ -19,6 +19,7 @@ import pytest
 import genesis_etl
 from genesis_etl import cli
 from genesis_etl.dashboard import limits
+from genesis_etl.dashboard.charts import ticks
 from genesis_etl.dashboard.page import make_page, write_page
 from genesis_etl.dashboard.words import ago, argument, coverage_level, number, signed, span
 from genesis_etl.errors import SettingsError
@@ -136,7 +137,7 @@ def test_a_single_capture_makes_a_page(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     assert page.named("snapshots")[0] == "2"
     assert "Captured since 20 Nov 2026; of the time before, no growth is known." in page.text
-    assert "Age: what stands today, by the month it was made" in page.text
+    assert "Age: snapshots of today, by the month they were made" in page.text
     assert " came" not in page.text
     assert "Nothing to draw by day yet" in page.text
     assert "No forecast yet: it needs 5 whole days with captures" in page.text
@@ -350,6 +351,58 @@ def test_a_lake_of_many_images_makes_a_small_page_soon(tmp_path: Path) -> None:
     text = Page(html).text
     assert "40,000 changes since" in text
     assert "40 of 72 types and families" in text
+
+
+@pytest.mark.slow
+def test_two_hundred_accounts_make_one_small_page(tmp_path: Path) -> None:
+    """All together and the largest have a part each, all stand in one table, and the file stays under 3 MB."""
+    for n in range(200):
+        for day in (1, 40):
+            state = [
+                row(f"s{k}", f"R{k % 6}", size_gib=float(n + k), source_instance_id=f"i{k % 5}", name=NAMES[k % 5] * 3)
+                for k in range(day, day + 30)
+            ]
+            state += [row(f"b{k}", "R0", "cloud-image", name=NAMES[k % 5] * 3) for k in range(9)]
+            land(Lake(str(tmp_path)), at("2026-10-01") + timedelta(days=day), state, f"account-{n:03}")
+    html = make_page(open_lake(str(tmp_path), price=0.1), currency="EUR")
+    assert len(html.encode()) < 3_000_000
+    page = Page(html)
+    assert len(page.table("accounts").rows) == 200
+    parts = [heading for heading in page.headings if heading.startswith(("All ", "Account "))]
+    assert parts == ["All 200 accounts together", *(f"Account account-{n}" for n in range(199, 187, -1))]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "counts", "values"),
+    [
+        (0, 0, True, [0, 1]),
+        (0, 3, True, [0, 1, 2, 3]),
+        (0, 290, True, [0, 100, 200, 300]),
+        (0, 30509.0, False, [0, 10000, 20000, 30000, 40000]),
+        (0, 0.3, False, [0, 0.1, 0.2, 0.3]),
+        (-7, 12, True, [-10, -5, 0, 5, 10, 15]),
+        (0, 10**9, True, [0, 250_000_000, 500_000_000, 750_000_000, 1_000_000_000]),
+    ],
+)
+def test_every_axis_begins_at_zero(low: float, high: float, counts: bool, values: list[float]) -> None:
+    """No growth looks larger than it is: 0 is on each axis, with round steps, whole ones where things are counted."""
+    assert ticks(low, high, counts=counts) == values
+
+
+def test_what_came_before_the_first_capture_is_not_drawn_as_growth(tmp_path: Path) -> None:
+    """The line, what came and what went begin at the first capture; the table of numbers says how the rest is known."""
+    grown(tmp_path, days=5)
+    page = page_of(tmp_path)
+    (first, *_) = [
+        int(each["data-first"] or 0)
+        for tag, each in page.elements
+        if tag == "figure" and each["data-table"] == "growth-0-all-day"
+    ]
+    table = page.table("snapshot-growth-default-by-day")
+    bases = [cells[-1][0] for cells in table.rows][::-1]
+    assert bases[:first] == ["created_at"] * first
+    assert bases[first] == "partial"
+    assert "4 came and 0 went in the last 4 days, as far as they were captured" in page.text
 
 
 def test_the_same_lake_makes_the_same_page(tmp_path: Path) -> None:

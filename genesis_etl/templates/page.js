@@ -52,7 +52,7 @@
     const heads = [...whole.tHead.rows[0].cells].map((each) => each.textContent.trim());
     const rows = [...whole.tBodies[0].rows];
     if (newestFirst !== undefined) rows.reverse();
-    return { rows: rows.slice(Number(first)), heads, shown: columns.split(",").map((each) => heads.indexOf(each)).filter((each) => each > 0) };
+    return { rows: rows.slice(Number(first)), heads, shown: columns.split("|").map((each) => heads.indexOf(each)).filter((each) => each > 0) };
   };
   const read = (plot, place) => {
     const { rows, heads, shown } = periods(plot);
