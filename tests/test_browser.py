@@ -340,8 +340,8 @@ def test_tables_and_pictures_are_saved_from_the_page_itself(visit: Any, lake: Pa
 def test_a_saved_table_runs_nothing_in_a_spreadsheet(visit: Any, tmp_path: Path) -> None:
     """Text that a spreadsheet would take for a formula gets an apostrophe, a number never; ids go with the rows."""
     url = tmp_path / "lake"
-    state = [row(f"i{n}", "R1", "base-os", name=name) for n, name in enumerate(["=1+1", "@x", '-2"3', "\t+4"])]
-    land(Lake(str(url)), at("2026-11-19 12:00"), [row("z", "R2", "base-os")])
+    state = [row(f"i{n}", "R1", "1,007", name=name) for n, name in enumerate(["=1+1", "@x", '-2"3', "\t+4"])]
+    land(Lake(str(url)), at("2026-11-19 12:00"), [row("z", "R2", "1,007")])
     land(Lake(str(url)), at("2026-11-20 12:00"), state)
     path = tmp_path / "page.html"
     path.write_text(make_page(open_lake(str(url))), encoding="utf-8")
@@ -351,6 +351,7 @@ def test_a_saved_table_runs_nothing_in_a_spreadsheet(visit: Any, tmp_path: Path)
     download.value.save_as(tmp_path / "changes.csv")
     rows = list(csv.DictReader((tmp_path / "changes.csv").open(encoding="utf-8", newline="")))
     names = {each["image_id"]: each["name"] for each in rows}
+    assert {each["type"] for each in rows} == {"1,007"}
     assert names == {"i0": "'=1+1", "i1": "'@x", "i2": "'-2\"3", "i3": "\\t+4", "z": "z"}
 
 

@@ -84,13 +84,15 @@
   };
   const [LEFT, INNER, WIDTH] = document.querySelector("main").dataset.plot.split(" ").map(Number);
   const plotOf = (event) => (event.target.closest ? event.target.closest(".plot[role]") : null);
-  document.addEventListener("pointermove", (event) => {
+  const point = (event) => {
     const plot = plotOf(event);
     if (!plot) return;
     const box = plot.querySelector("svg").getBoundingClientRect();
     const { rows } = periods(plot);
     read(plot, Math.floor((((event.clientX - box.left) * WIDTH) / box.width - LEFT) / (INNER / rows.length)));
-  });
+  };
+  document.addEventListener("pointermove", point);
+  document.addEventListener("pointerdown", point);
   document.addEventListener("pointerout", (event) => {
     const plot = plotOf(event);
     if (plot && !plot.contains(event.relatedTarget)) leave(plot);
@@ -115,8 +117,9 @@
   // Numbers are saved as their command prints them; a text that a spreadsheet would run gets an apostrophe.
   const plain = (cell) => {
     const text = cell.dataset.v || cell.textContent.trim().replace(/\s+/g, " ");
-    const bare = text.replace(/,/g, "").replace(/^\u2212/, "-").replace(/^\u00b10$/, "0");
-    if (/^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$/.test(bare) && cell.tagName === "TD") return bare;
+    const bare = text.replace(/,/g, "").replace(/^\u2212/, "-").replace(/^[\u00b1+]/, "");
+    const isNumber = cell.tagName === "TD" && (cell.classList.contains("n") || cell.closest(".numbers"));
+    if (isNumber && /^-?\d+(\.\d+)?(e[+-]?\d+)?$/.test(bare)) return bare;
     return /^[=+\-@\t\r]/.test(text) ? `'${text}` : text === "–" ? "" : text;
   };
   const csv = (table) => {
