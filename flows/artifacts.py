@@ -5,6 +5,11 @@ checks            a row per check, what to do where one failed      Markdown, af
 compaction        why compact-lake failed, and what to do           Markdown
 snapshot-growth   the report, newest periods first                  table
 region-coverage   the report                                        table
+figures           what the page shows first, of all and of each     table, after every publish-page
+retention         the report: what keeping only N days would free   table
+can-go            the snapshots that 30 days would free             table
+orphans           sources whose instance is gone                    table
+missing           images that a region lacks                        table
 page              the way to the page; why publish-page failed      link; Markdown
 
 No table has more than 50 rows, and of each key only the newest artifact stays: Prefect itself would keep all for ever.
@@ -28,6 +33,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from genesis_etl import Settings, open_lake
+from genesis_etl.dashboard.decisions import decisions
 from genesis_etl.errors import GenesisEtlError
 from genesis_etl.render import render
 from genesis_etl.text import shown
@@ -96,10 +102,16 @@ def show_reports(settings: Settings) -> None:
             rows = lake.report_rows(name)
             if name in _NEWEST_FIRST:
                 rows = rows.sort_by(_NEWEST_FIRST[name])
-            told = _cut_at(rows) or f"{len(rows):,} rows"
-            table = json.loads(render(rows.slice(0, ROWS), "json"))
-            cells = [{column: _cell(value) for column, value in row.items()} for row in table]
-            create_table_artifact(key=name, table=cells, description=f"`genesis-etl report {name}`, {told}")
+            _show_table(name, f"genesis-etl report {name}", rows)
+
+
+def show_decisions(settings: Settings) -> None:
+    """Show what the page shows first, and what it says to do, as tables; a lake that cannot be read is a warning."""
+    lake = open_lake(settings.lake, regions=settings.regions, price=settings.price_gib_month)
+    with _never_failing("figures"):
+        for key, (command, rows) in decisions(lake).items():
+            with _never_failing(key):
+                _show_table(key, command, rows)
 
 
 def show_page(settings: Settings) -> None:
@@ -112,8 +124,15 @@ def show_page(settings: Settings) -> None:
             key="page",
             link=settings.page_url or page.as_uri(),
             link_text="the page",
-            description="Growth, coverage, changes and what is stale, as publish-page wrote it last",
+            description="What it costs, why it grew, what can go and what is missing, as publish-page wrote it last",
         )
+
+
+def _show_table(key: str, command: str, rows: pa.Table) -> None:
+    told = _cut_at(rows) or f"{len(rows):,} rows"
+    table = json.loads(render(rows.slice(0, ROWS), "json"))
+    cells = [{column: _cell(value) for column, value in row.items()} for row in table]
+    create_table_artifact(key=key, table=cells, description=f"`{command}`, {told}")
 
 
 def _told(error: GenesisEtlError) -> dict[str, str]:

@@ -7,7 +7,8 @@ lake.report("snapshot-growth", by="week")     # pandas DataFrame
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +64,7 @@ class OpenLake:
         self._contents: Contents | None = None
         self._account: str | None = None  # the one that is open, None for all
         self._warehouse: Engine | None = None
+        self._is_held = False
 
     def __repr__(self) -> str:
         reports = ", ".join(report_names())
@@ -119,6 +121,19 @@ class OpenLake:
     def contents(self) -> Contents:
         """Return what the lake holds now, as the lake tells it."""
         return self._fresh()[0]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Answer from what the lake holds now, without looking each time whether a commit has come or gone.
+
+        A file that is gone is still looked for again.
+        """
+        self._fresh()
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
 
     @property
     def images(self) -> pd.DataFrame:
@@ -183,7 +198,7 @@ class OpenLake:
             self._account = account
         elif self._account not in (None, account):
             self._contents = self._account = None
-        if self._contents is None or self._lake.changed_since(self._contents, self._account):
+        if self._contents is None or (not self._is_held and self._lake.changed_since(self._contents, self._account)):
             self._contents = self._lake.contents(self._account)
             self._warehouse = None
         if as_of is not None:

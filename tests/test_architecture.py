@@ -26,7 +26,6 @@ ONLY = {
     "pyspark": {"query"},
     "sqlglot": {"query"},
     "jinja2": {"dashboard"},
-    "vl_convert": {"dashboard"},
     "xlsxwriter": {"render"},
     "click": {"cli"},
     "prefect": set[str](),

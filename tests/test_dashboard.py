@@ -11,7 +11,6 @@ import subprocess
 import threading
 import time
 from datetime import timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,9 @@ import pytest
 import genesis_etl
 from genesis_etl import cli
 from genesis_etl.dashboard import limits
-from genesis_etl.dashboard.page import (
-    ago,
-    argument,
-    coverage_level,
-    make_page,
-    number,
-    signed,
-    span,
-    write_page,
-)
+from genesis_etl.dashboard.charts import ticks
+from genesis_etl.dashboard.page import make_page, write_page
+from genesis_etl.dashboard.words import ago, argument, coverage_level, number, signed, span
 from genesis_etl.errors import SettingsError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.opened import OpenLake, open_lake
@@ -37,58 +29,9 @@ from genesis_etl.query.sources import one_line
 from genesis_etl.settings import Settings
 from tests.conftest import full_disk
 from tests.histories import at, land, land_all, row, rows
-from tests.pages import NAMES, grown
+from tests.pages import NAMES, Page, grown, page_of
 
 STATEMENTS = Path(genesis_etl.__file__).parent / "sql" / "page"
-VOID = {"meta", "input", "br", "img", "link", "hr", "base", "embed"}
-
-
-class Page(HTMLParser):
-    """A parsed page: its elements, what stands in them, its figures and commands."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.figures: list[tuple[str, str]] = []
-        self.commands: list[str] = []
-        self._open = ""
-        self._figure: str | None = None
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = dict(attrs)
-        self.elements.append((tag, attributes))
-        self._open = tag
-        self._figure = attributes.get("data-figure")
-        if tag == "pre":
-            self.commands.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open, self._figure = "", None
-
-    def handle_data(self, data: str) -> None:
-        if self._figure is not None:
-            self.figures.append((self._figure, data.strip()))
-        if self._open == "pre":
-            self.commands[-1] += data
-        if self._open not in ("style", "script"):
-            self.texts.append(data)
-
-    def named(self, name: str) -> list[str]:
-        """Return the figures of a name: of all regions first, then of each region."""
-        return [text for figure, text in self.figures if figure == name]
-
-    @property
-    def text(self) -> str:
-        """Return all text on one line."""
-        return " ".join(" ".join(self.texts).split())
-
-
-def page_of(url: Any, **options: Any) -> Page:
-    """Return the page of a lake, parsed."""
-    return Page(make_page(open_lake(str(url), **options)))
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +78,11 @@ def test_changes_are_against_thirty_days_before(forty_days: tuple[OpenLake, Page
 
 @pytest.mark.xdist_group("forty days")
 @pytest.mark.parametrize(
-    "report", ["snapshot-growth", "region-coverage", "changes", "stale-snapshots", "capture-health"]
+    "report",
+    [
+        *("snapshot-growth", "usage", "sources", "retention", "stale-snapshots --older-than 30d"),
+        *("releases", "region-coverage", "changes", "capture-health"),
+    ],
 )
 def test_every_report_stands_on_the_page_with_its_command(forty_days: tuple[OpenLake, Page], report: str) -> None:
     """Each part names the command that prints its numbers, of this account."""
@@ -162,14 +109,11 @@ def test_a_statement_of_the_page_fits_into_a_command(name: str) -> None:
 
 
 @pytest.mark.xdist_group("forty days")
-def test_stale_snapshots_and_changes_are_counted_as_their_reports_do(forty_days: tuple[OpenLake, Page]) -> None:
-    """The titles of both lists state how many rows their commands print."""
+def test_changes_are_counted_as_their_report_does(forty_days: tuple[OpenLake, Page]) -> None:
+    """The title of the list states how many rows its command prints."""
     lake, page = forty_days
-    stale = lake.report_rows("stale-snapshots")
-    text = page.text
-    assert f"{len(stale)} snapshots older than 90 days hold {number(sum(stale['size_gib'].to_pylist()))} GiB" in text
     since = re.findall(r"--since ([0-9-]+)", " ".join(page.commands))[0]
-    assert f"{len(lake.report_rows('changes', since=since))} changes since" in text
+    assert f"{len(lake.report_rows('changes', since=since))} changes since" in page.text
 
 
 def test_costs_stand_there_with_a_price_alone(tmp_path: Path) -> None:
@@ -188,11 +132,14 @@ def test_an_empty_lake_has_a_page_that_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_single_capture_makes_a_page(tmp_path: Path) -> None:
-    """With one capture there is no forecast and nothing to compare with, and growth comes from `created_at`."""
+    """With one capture there is no growth and no forecast: what stands is drawn by its age, not as if it had grown."""
     land_all(Lake(str(tmp_path)), {"2026-11-20 12:00": rows("a", "b", created_at=at("2026-11-18"))})
     page = page_of(tmp_path)
     assert page.named("snapshots")[0] == "2"
-    assert "At least 2 came and 0 went in the last 30 days: of the time before the first capture" in page.text
+    assert "Captured since 20 Nov 2026; of the time before, no growth is known." in page.text
+    assert "Age: snapshots of today, by the month they were made" in page.text
+    assert " came" not in page.text
+    assert "Nothing to draw by day yet" in page.text
     assert "No forecast yet: it needs 5 whole days with captures" in page.text
     assert "no capture 30 days before" in page.text
     assert "Captured once, so no change is known yet" in page.text
@@ -285,10 +232,9 @@ def test_nothing_is_fetched_and_the_policy_allows_no_more(tmp_path: Path) -> Non
     grown(tmp_path, days=6)
     html = make_page(open_lake(str(tmp_path)))
     for tag, attributes in Page(html).elements:
-        assert (
-            tag not in ("link", "img", "iframe", "object", "embed", "image", "use", "a")
-            or attributes.get("href") == "#content"
-        )
+        assert tag not in ("link", "img", "iframe", "object", "embed", "image", "use", "a") or (
+            attributes.get("href") or ""
+        ).startswith("#")
     for tag in ("style", "script"):
         (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
@@ -308,27 +254,31 @@ def test_the_page_tells_neither_path_nor_endpoint_nor_token(tmp_path: Path, monk
 
 
 def test_several_accounts_have_a_part_each(tmp_path: Path) -> None:
-    """Every account has its own figures and commands, and a table names them all."""
+    """All accounts together come first, then each with figures and commands of its own, that of the most GiB first."""
     grown(tmp_path, days=3, account="lab")
     grown(tmp_path, days=6, account="prod")
     page = page_of(tmp_path)
     assert page.named("regions") == ["2", "2"]
-    assert "2 accounts" in page.text
+    parts = [heading for heading in page.headings if heading.startswith(("All ", "Account "))]
+    assert parts == ["All 2 accounts together", "Account prod", "Account lab"]
     parts = [attributes["data-account"] for _, attributes in page.elements if "data-account" in attributes]
-    assert parts == ["0", "1"]
+    assert parts == ["0", "1", "2"]
 
 
 def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past its limits the page shows the first and says how many there are."""
     monkeypatch.setattr(limits, "LISTED", 5)
-    monkeypatch.setattr(limits, "CHARTS", 5)
+    monkeypatch.setattr(limits, "SCOPES", 3)
+    monkeypatch.setattr(limits, "HISTORIES", 2)
     monkeypatch.setattr(limits, "ACCOUNTS", 1)
     grown(tmp_path, days=12, account="lab")
     grown(tmp_path, days=3, account="prod")
-    text = page_of(tmp_path).text
-    assert "The first 5 of 14 stale snapshots; the command prints all." in text
-    assert "Not drawn here" in text
-    assert "Below are the 1 accounts with the most images" in text
+    page = page_of(tmp_path)
+    text = page.text
+    assert "The first 5 of 8 changes; the command prints all." in text
+    assert "Not shown here: the page has room for the growth of 3 accounts and regions." in text
+    assert "The 1 accounts with the most GiB have a part of their own" in text
+    assert sum("image-" in (each.get("id") or "") for _, each in page.elements) == 2
 
 
 def test_damage_is_an_error_and_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -401,6 +351,58 @@ def test_a_lake_of_many_images_makes_a_small_page_soon(tmp_path: Path) -> None:
     text = Page(html).text
     assert "40,000 changes since" in text
     assert "40 of 72 types and families" in text
+
+
+@pytest.mark.slow
+def test_two_hundred_accounts_make_one_small_page(tmp_path: Path) -> None:
+    """All together and the largest have a part each, all stand in one table, and the file stays under 3 MB."""
+    for n in range(200):
+        for day in (1, 40):
+            state = [
+                row(f"s{k}", f"R{k % 6}", size_gib=float(n + k), source_instance_id=f"i{k % 5}", name=NAMES[k % 5] * 3)
+                for k in range(day, day + 30)
+            ]
+            state += [row(f"b{k}", "R0", "cloud-image", name=NAMES[k % 5] * 3) for k in range(9)]
+            land(Lake(str(tmp_path)), at("2026-10-01") + timedelta(days=day), state, f"account-{n:03}")
+    html = make_page(open_lake(str(tmp_path), price=0.1), currency="EUR")
+    assert len(html.encode()) < 3_000_000
+    page = Page(html)
+    assert len(page.table("accounts").rows) == 200
+    parts = [heading for heading in page.headings if heading.startswith(("All ", "Account "))]
+    assert parts == ["All 200 accounts together", *(f"Account account-{n}" for n in range(199, 187, -1))]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "counts", "values"),
+    [
+        (0, 0, True, [0, 1]),
+        (0, 3, True, [0, 1, 2, 3]),
+        (0, 290, True, [0, 100, 200, 300]),
+        (0, 30509.0, False, [0, 10000, 20000, 30000, 40000]),
+        (0, 0.3, False, [0, 0.1, 0.2, 0.3]),
+        (-7, 12, True, [-10, -5, 0, 5, 10, 15]),
+        (0, 10**9, True, [0, 250_000_000, 500_000_000, 750_000_000, 1_000_000_000]),
+    ],
+)
+def test_every_axis_begins_at_zero(low: float, high: float, counts: bool, values: list[float]) -> None:
+    """No growth looks larger than it is: 0 is on each axis, with round steps, whole ones where things are counted."""
+    assert ticks(low, high, counts=counts) == values
+
+
+def test_what_came_before_the_first_capture_is_not_drawn_as_growth(tmp_path: Path) -> None:
+    """The line, what came and what went begin at the first capture; the table of numbers says how the rest is known."""
+    grown(tmp_path, days=5)
+    page = page_of(tmp_path)
+    (first, *_) = [
+        int(each["data-first"] or 0)
+        for tag, each in page.elements
+        if tag == "figure" and each["data-table"] == "growth-0-all-day"
+    ]
+    table = page.table("snapshot-growth-default-by-day")
+    bases = [cells[-1][0] for cells in table.rows][::-1]
+    assert bases[:first] == ["created_at"] * first
+    assert bases[first] == "partial"
+    assert "4 came and 0 went in the last 4 days, as far as they were captured" in page.text
 
 
 def test_the_same_lake_makes_the_same_page(tmp_path: Path) -> None:

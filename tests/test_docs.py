@@ -213,6 +213,17 @@ HEADLINES = {
                 (select count(distinct image_id) from images where type = 'snapshot') as still_there
         """,
         "library": "select count(distinct image_id) as images from images",
+        "cost_and_cleanup": """
+            select count(*) as freed, sum(old.size_gib) as gib
+            from (select distinct account, image_id, source_instance_id, created_at, size_gib, captured_at
+                  from images where type = 'snapshot') as old
+            where old.captured_at - old.created_at > interval 30 day
+                and exists (
+                    select 1 from images as newer
+                    where newer.type = 'snapshot' and newer.source_instance_id = old.source_instance_id
+                        and newer.account = old.account and newer.created_at > old.created_at
+                )
+        """,
     }.items()
 }
 

@@ -199,6 +199,9 @@ def test_with_prefects_database_locked_the_error_is_clear_and_the_command_captur
     assert len(open_lake(str(tmp_path / "data" / "lake")).sql("select * from captures")) == 1
 
 
+DECISIONS = ("figures", "retention", "can-go", "orphans", "missing")
+
+
 @pytest.mark.slow
 def test_an_artifact_has_fifty_rows_and_takes_the_place_of_ours_before_it(prefect: Prefect, tmp_path: Path) -> None:
     """Of two runs of `publish-page` the second's artifacts stay, newest periods first; those of others stay, too."""
@@ -220,7 +223,13 @@ def test_an_artifact_has_fifty_rows_and_takes_the_place_of_ours_before_it(prefec
     assert periods == sorted(periods, reverse=True)
     (page,) = prefect.artifacts("page")
     assert "b.html" in page["data"]
-    for key in ("snapshot-growth", "region-coverage", "page"):
+    decided = {key: json.loads(prefect.newest_artifact(key)) for key in DECISIONS}
+    assert [row["keep"] for row in decided["retention"]] == [7, 14, 30, 60, 90, 180, 365]
+    (kept,) = [row for row in decided["retention"] if row["keep"] == 30]
+    assert len(decided["can-go"]) == min(kept["snapshots"], 50)
+    assert len(decided["figures"]) == 1
+    assert all(len(prefect.artifacts(key)) == 1 and len(rows) <= 50 for key, rows in decided.items())
+    for key in ("snapshot-growth", "region-coverage", "page", *DECISIONS):
         for artifact in prefect.artifacts(key):
             prefect.delete(f"artifacts/{artifact['id']}")
 

@@ -956,6 +956,23 @@ def test_frames_for_notebooks() -> None:
     assert io.BytesIO(render(open_lake("lake").report_rows("region-coverage"), "parquet")).read(4) == b"PAR1"
 
 
+def test_a_held_lake_answers_from_one_state() -> None:
+    """What lands meanwhile is seen after it, not by half of the questions; what is gone is looked for again."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a")})
+    opened = open_lake("lake")
+    with opened.held():
+        land_all(Lake("lake"), {"2026-11-02": rows("a", "b")})
+        assert len(opened.captures) == 1
+        assert opened.report("snapshot-growth")["closing"].iloc[-1] == 1
+    assert len(opened.captures) == 2
+    with opened.held():
+        for path in Path("lake/store/rows").rglob("*.parquet"):
+            path.unlink()
+        with pytest.raises(LakeError):
+            opened.report("snapshot-growth")
+    assert len(Lake("lake").contents().damage) == 2
+
+
 # --- on a terminal
 
 

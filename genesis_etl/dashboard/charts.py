@@ -1,274 +1,193 @@
-"""Draws rows as SVG to be put into a page: Vega-Lite specifications, rendered offline by vl-convert.
+"""Draws rows as SVG to be put into a page. Every axis begins at zero.
 
-The only importer of `vl_convert`. Colours are CSS variables of the page, so a drawing follows its dark mode;
-what a drawing shows stands in the page as a table too, so it carries no text for screen readers.
+Colours and lines come from the page's style, so a drawing follows its dark mode. What a drawing shows stands in the
+page as a table too, whose rows its periods are, so it carries no text for screen readers.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
+from math import ceil, floor, log10
 from typing import Any, Final
 
-import vl_convert
+from markupsafe import Markup
 
-from genesis_etl.text import shown
+from genesis_etl.dashboard.words import number
 
-Spec = dict[str, Any]
 Row = dict[str, Any]
 
-_WIDTH: Final = 390
-_HEIGHT: Final = 175
-_DAY: Final = timedelta(days=1)
-_ROOT: Final = re.compile(r'<svg [^>]*viewBox="([^"]+)"[^>]*>')
-_FONT: Final = "system-ui, sans-serif"
-_AXIS: Final[Spec] = {
-    "labelColor": "var(--muted)",
-    "titleColor": "var(--muted)",
-    "gridColor": "var(--line)",
-    "domainColor": "var(--rule)",
-    "labelFontSize": 13,
-    "titleFontSize": 13,
-    "titleFontWeight": "normal",
-    "labelFont": _FONT,
-    "titleFont": _FONT,
-    "ticks": False,
-    "labelPadding": 6,
-}
-_CONFIG: Final[Spec] = {
-    "aria": False,
-    "font": _FONT,
-    "view": {"stroke": None},
-    "axis": _AXIS,
-    "axisX": {"grid": False},
-    "axisY": {"domain": False, "tickCount": 4},
-}
-
-_NAMES: Final[Spec] = {"title": None, "domain": False, "labelLimit": 190, "labelExpr": "slice(datum.label, 4)"}
+WIDTH: Final = 420
+LEFT: Final = 50  # of what is drawn, for the axis
+INNER: Final = WIDTH - LEFT - 6
+_TOP: Final = 10
+_HEIGHT: Final = 150
+_LABELS: Final = 4  # along the time
+_STEPS: Final = (1, 2, 2.5, 5, 10)
 
 # The columns between which a forecast of a level lies.
-_BAND: Final[dict[str, tuple[str, ...]]] = {"closing": ("low", "high"), "gib_closing": ()}
-_FEW: Final = 4
+_BAND: Final = {"closing": ("low", "high"), "gib_closing": ("gib_low", "gib_high")}
 
 
-def draw_level(rows: Sequence[Row], field: str, unit: str) -> str:
-    """Draw a level of snapshot-growth over time: broken at gaps, dashed before captures, a band for a forecast."""
-    points: list[Row] = []
-    band: list[Row] = []
-    segment, before = 0, None
-    for row in rows:
-        basis = "observed" if row["basis"] == "partial" else row["basis"]
-        if basis == "gap" or row[field] is None:
-            before = "gap"
-            continue
-        if basis != before:
-            # What was only reconstructed or foretold leads up to what was seen, so the lines meet.
-            if points and before != "gap":
-                join = points[-1]
-                segment += 1
-                points.append({**join, "segment": segment, "is_seen": basis == "observed"})
-                if basis == "forecast" and _BAND[field]:
-                    band.append({"p": join["p"], "low": join["y"], "high": join["y"]})
-            else:
-                segment += 1
-        point = {"p": _iso(row["period"]), "y": row[field], "segment": segment, "is_seen": basis == "observed"}
-        points.append(point)
-        if basis == "forecast" and all(row.get(each) is not None for each in _BAND[field]) and _BAND[field]:
-            band.append({"p": point["p"], "low": row["low"], "high": row["high"]})
-        before = basis
-    counts = {point["segment"]: 0 for point in points}
-    for point in points:
-        counts[point["segment"]] += 1
-    alone = [point for point in points if counts[point["segment"]] == 1]
-    last = [point for point in points if point["is_seen"]][-1:]
-    levels = [row[each] for row in rows for each in (field, *_BAND[field]) if row.get(each) is not None]
-    ticks = _counts(min(levels), max(levels)) if field == "closing" else {}
-    y = {
-        "field": "y",
-        "type": "quantitative",
-        "scale": {"zero": False, "nice": True},
-        "axis": {"title": unit, "format": ",~f", **ticks},
-    }
-    x = _time_axis(rows)
-    layers: list[Spec] = [_gaps(rows, x)]
-    if band:
-        layers.append(
-            {
-                "data": {"values": band},
-                "mark": {"type": "area", "color": "var(--blue)", "opacity": 0.18},
-                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
-            }
+class _Plot:
+    """A drawing of as many periods as there are, each as wide as any other."""
+
+    def __init__(self, labels: Sequence[str], low: float, high: float, *, counts: bool) -> None:
+        self._ticks = ticks(low, high, counts=counts)
+        self._low, self._high = self._ticks[0], self._ticks[-1]
+        self._width = INNER / len(labels)
+        self._parts: list[str] = []
+        for tick in self._ticks:
+            y = self.y(tick)
+            self.add(f'<path class="{"zero" if tick == 0 else "grid"}" d="M{LEFT} {y}H{LEFT + INNER}"/>')
+            self.add(f'<text class="end" x="{LEFT - 6}" y="{float(y) + 4:g}">{number(abs(tick))}</text>')
+        for place, text in _apart(labels):
+            x = LEFT + (place + 0.5) * self._width
+            side = "first" if x < LEFT + 24 else "end" if x > LEFT + INNER - 24 else "mid"
+            at = LEFT if side == "first" else LEFT + INNER if side == "end" else x
+            self.add(f'<text class="{side}" x="{at:.1f}" y="{_TOP + _HEIGHT + 17}">{text}</text>')
+
+    def add(self, part: str) -> None:
+        self._parts.append(part)
+
+    def y(self, value: float) -> str:
+        return f"{_TOP + _HEIGHT * (self._high - value) / (self._high - self._low):.1f}"
+
+    def x(self, place: int) -> str:
+        """Return the middle of a period."""
+        return f"{LEFT + (place + 0.5) * self._width:.1f}"
+
+    def spans(self, places: Sequence[int]) -> None:
+        """Shade periods."""
+        parts = [
+            f"M{LEFT + start * self._width:.1f} {_TOP}V{_TOP + _HEIGHT}H{LEFT + end * self._width:.1f}V{_TOP}z"
+            for start, end in _stretches(places)
+        ]
+        if parts:
+            self.add(f'<path class="gaps" d="{"".join(parts)}"/>')
+
+    def bars(self, values: Sequence[tuple[int, float]], kind: str) -> None:
+        """Draw a bar from zero in each of these periods."""
+        zero, wide = self.y(0), min(self._width * 0.84, 36)
+        parts = []
+        for place, value in values:
+            x = LEFT + (place + 0.5) * self._width - wide / 2
+            parts.append(f"M{x:.1f} {zero}V{self.y(value)}h{wide:.1f}V{zero}z")
+        if parts:
+            self.add(f'<path class="{kind}" d="{"".join(parts)}"/>')
+
+    def line(self, points: Sequence[tuple[int, float]], kind: str) -> None:
+        """Draw a line through these points, or a dot for a single one."""
+        if len(points) == 1:
+            self.dot(*points[0])
+        elif points:
+            self.add(f'<path class="{kind}" d="M{"L".join(f"{self.x(at)} {self.y(value)}" for at, value in points)}"/>')
+
+    def band(self, points: Sequence[tuple[int, float, float]]) -> None:
+        """Shade what lies between a low and a high of each of these periods."""
+        upper = [f"{self.x(place)} {self.y(high)}" for place, _, high in points]
+        lower = [f"{self.x(place)} {self.y(low)}" for place, low, _ in reversed(points)]
+        self.add(f'<path class="band" d="M{"L".join([*upper, *lower])}z"/>')
+
+    def dot(self, place: int, value: float) -> None:
+        self.add(f'<circle class="dot" cx="{self.x(place)}" cy="{self.y(value)}" r="3.5"/>')
+
+    def svg(self) -> Markup:
+        """Return the drawing as an element that takes the width it is given and that assistive technology skips."""
+        size = f"0 0 {WIDTH} {_TOP + _HEIGHT + 24}"
+        # Only numbers and dates were put into it.
+        return Markup(
+            f'<svg viewBox="{size}" aria-hidden="true" focusable="false">{"".join(self._parts)}'
+            f'<path class="rule" d="M0 {_TOP}V{_TOP + _HEIGHT}"/></svg>'
         )
-    layers.append(
-        {
-            "data": {"values": points},
-            "mark": {"type": "line", "color": "var(--blue)", "strokeWidth": 2.25, "strokeJoin": "round"},
-            "encoding": {
-                "x": x,
-                "y": y,
-                "detail": {"field": "segment"},
-                "strokeDash": {"condition": {"test": "datum.is_seen", "value": [1, 0]}, "value": [4, 4]},
-            },
-        }
-    )
-    layers.append(
-        {
-            "data": {"values": [*alone, *last]},
-            "mark": {"type": "point", "filled": True, "color": "var(--blue)", "size": 50, "opacity": 1},
-            "encoding": {"x": x, "y": y},
-        }
-    )
-    return _svg({"layer": layers})
 
 
-def draw_moves(rows: Sequence[Row]) -> str:
-    """Draw what was created as bars upwards and what was deleted as bars downwards."""
-    shown_rows = [row for row in rows if row["basis"] != "forecast"]
-    values = [
-        {
-            "p": _iso(row["period"]),
-            "p2": _iso(row["period"] + _DAY),
-            "y": sign * row[field],
-            "is_new": field == "created",
-        }
-        for row in shown_rows
-        for field, sign in (("created", 1), ("deleted", -1))
-        if row[field]
-    ]
-    extent = [0, *(value["y"] for value in values)]
-    x = _time_axis(rows)
-    bars = {
-        "data": {"values": values},
-        "mark": {"type": "rect"},
-        "encoding": {
-            "x": x,
-            "x2": {"field": "p2"},
-            "y": {
-                "field": "y",
-                "type": "quantitative",
-                "stack": None,
-                "axis": {
-                    "title": "snapshots a day",
-                    "labelExpr": "format(abs(datum.value), ',~f')",
-                    **_counts(min(extent), max(extent)),
-                },
-            },
-            "y2": {"datum": 0},
-            "color": {
-                "condition": {"test": "datum.is_new", "value": "var(--blue)"},
-                "value": "var(--orange)",
-            },
-            "stroke": {"value": "var(--paper)"},
-            "strokeWidth": {"value": 0.75},
-        },
-    }
-    return _svg({"layer": [_gaps(rows, x), bars]})
-
-
-def draw_bars(rows: Sequence[tuple[str, float, str]]) -> str:
-    """Draw a horizontal bar for each (label, value, text behind the bar), in their order."""
-    # The number before a name keeps the order, and apart what looks the same when it is shortened.
-    values = [{"name": f"{n:03} {shown(name, 26)}", "y": y, "text": text} for n, (name, y, text) in enumerate(rows)]
-    most = max([size for _, size, _ in rows], default=0) or 1
-    y = {"field": "name", "type": "nominal", "sort": None, "axis": _NAMES}
-    x = {
-        "field": "y",
-        "type": "quantitative",
-        "scale": {"domain": [0, most * 1.6], "nice": False},
-        "axis": None,
-    }
-    return _svg(
-        {
-            "data": {"values": values},
-            "height": max(28 * len(values), 56),
-            "layer": [
-                {"mark": {"type": "bar", "color": "var(--blue)", "height": 16}, "encoding": {"x": x, "y": y}},
-                {
-                    "mark": {
-                        "type": "text",
-                        "align": "left",
-                        "dx": 6,
-                        "fontSize": 13,
-                        "color": "var(--ink)",
-                        "font": _FONT,
-                    },
-                    "encoding": {"x": x, "y": y, "text": {"field": "text"}},
-                },
-            ],
-        }
-    )
-
-
-def draw_health(days: Sequence[tuple[date, int, int]]) -> str:
-    """Draw the captures of each (day, captures, retries): orange where a request was retried, shaded without any."""
-    rows = [{"period": day, "basis": "observed" if captures else "gap"} for day, captures, _ in days]
-    values = [
-        {"p": _iso(day), "p2": _iso(day + _DAY), "y": captures, "is_calm": not retries}
-        for day, captures, retries in days
-        if captures
-    ]
-    most = max((captures for _, captures, _ in days), default=0)
-    x = _time_axis(rows)
-    bars = {
-        "data": {"values": values},
-        "mark": {"type": "rect", "stroke": "var(--paper)", "strokeWidth": 0.75},
-        "encoding": {
-            "x": x,
-            "x2": {"field": "p2"},
-            "y": {
-                "field": "y",
-                "type": "quantitative",
-                "axis": {"title": "captures", "tickCount": 3, "format": "d", **_counts(0, most)},
-            },
-            "y2": {"datum": 0},
-            "color": {"condition": {"test": "datum.is_calm", "value": "var(--blue)"}, "value": "var(--orange)"},
-        },
-    }
-    return _svg({"height": 90, "layer": [_gaps(rows, x), bars]})
-
-
-def _time_axis(rows: Sequence[Row]) -> Spec:
-    first, last = rows[0]["period"], rows[-1]["period"]
-    # Vega would put hours between few days.
-    ticks = {"interval": "day", "step": 1} if (last - first).days < _FEW else 4
-    return {
-        "field": "p",
-        "type": "temporal",
-        "scale": {"type": "utc", "domain": [_iso(first), _iso(last + _DAY)], "nice": False},
-        "axis": {"title": None, "format": "%-d %b", "tickCount": ticks, "labelOverlap": True, "labelFlush": True},
-    }
-
-
-def _gaps(rows: Sequence[Row], x: Spec) -> Spec:
-    """Shade the periods without a capture."""
-    spans: list[Row] = []
-    for row in rows:
-        if row["basis"] != "gap":
-            continue
-        start, end = _iso(row["period"]), _iso(row["period"] + _DAY)
-        if spans and spans[-1]["p2"] == start:
-            spans[-1]["p2"] = end
+def draw_level(rows: Sequence[Row], field: str, by: str) -> Markup:
+    """Draw a level of snapshot-growth over time: broken at gaps, with the band of a forecast."""
+    low, high = _BAND[field]
+    levels = [row[each] for row in rows for each in (field, high) if row.get(each) is not None]
+    plot = _Plot([_label(row["period"], by) for row in rows], 0, max(levels, default=0), counts=field == "closing")
+    plot.spans([place for place, row in enumerate(rows) if row["basis"] == "gap"])
+    seen: list[tuple[int, float]] = []
+    last: tuple[int, float] | None = None
+    for place, row in enumerate(rows):
+        if row["basis"] in ("gap", "forecast") or row[field] is None:
+            plot.line(seen, "seen")
+            seen = []
         else:
-            spans.append({"p": start, "p2": end})
-    return {
-        "data": {"values": spans},
-        "mark": {"type": "rect", "color": "var(--gap)"},
-        "encoding": {"x": x, "x2": {"field": "p2"}},
-    }
+            last = (place, row[field])
+            seen.append(last)
+    plot.line(seen, "seen")
+    ahead = [(place, row) for place, row in enumerate(rows) if row["basis"] == "forecast" and row[field] is not None]
+    if last is not None:
+        if ahead:
+            # What is foretold leads on from what was seen, so the lines meet.
+            plot.band([(*last, last[1]), *((place, row[low], row[high]) for place, row in ahead)])
+            plot.line([last, *((place, row[field]) for place, row in ahead)], "ahead")
+        plot.dot(*last)
+    return plot.svg()
 
 
-def _counts(low: float, high: float) -> Spec:
-    """Return the ticks of an axis that counts, for between few numbers Vega puts halves."""
-    return {"values": list(range(int(low), int(high) + 1))} if high - low <= _FEW else {}
+def draw_moves(rows: Sequence[Row], by: str) -> Markup:
+    """Draw what was created as bars upwards and what was deleted as bars downwards."""
+    # Of what came and went in the period of the first capture only the part after it is known.
+    seen = [(place, row) for place, row in enumerate(rows) if row["basis"] not in ("forecast", "partial")]
+    most, least = (max((row[name] for _, row in seen), default=0) for name in ("created", "deleted"))
+    plot = _Plot([_label(row["period"], by) for row in rows], -least, most, counts=True)
+    plot.spans([place for place, row in seen if row["basis"] == "gap"])
+    plot.bars([(place, row["created"]) for place, row in seen if row["created"]], "more")
+    plot.bars([(place, -row["deleted"]) for place, row in seen if row["deleted"]], "less")
+    return plot.svg()
 
 
-def _iso(day: date) -> str:
-    return day.isoformat()
+def draw_months(rows: Sequence[Row], field: str) -> Markup:
+    """Draw a bar for each month; a row without a period stands for all before."""
+    most = max((row[field] for row in rows if row[field] is not None), default=0)
+    labels = ["earlier" if row["period"] is None else _label(row["period"], "month") for row in rows]
+    plot = _Plot(labels, 0, most, counts=field == "snapshots")
+    plot.bars([(place, row[field]) for place, row in enumerate(rows) if row[field]], "more")
+    return plot.svg()
 
 
-def _svg(spec: Spec) -> str:
-    """Return the drawing as an element that takes the width it is given and that assistive technology skips."""
-    size = {"width": _WIDTH, "height": _HEIGHT, "background": None, "padding": 8, "config": _CONFIG}
-    svg: str = vl_convert.vegalite_to_svg({**size, **spec})
-    return _ROOT.sub(r'<svg viewBox="\1" aria-hidden="true" focusable="false">', svg, count=1)
+def draw_health(rows: Sequence[Row]) -> Markup:
+    """Draw the captures of each day: orange where a request was retried, shaded without any."""
+    most = max((row["captures"] for row in rows), default=0)
+    plot = _Plot([_label(row["day"], "day") for row in rows], 0, most, counts=True)
+    plot.spans([place for place, row in enumerate(rows) if not row["captures"]])
+    for kind, is_retried in (("more", False), ("less", True)):
+        days = [(place, row["captures"]) for place, row in enumerate(rows) if bool(row["retries"]) is is_retried]
+        plot.bars([day for day in days if day[1]], kind)
+    return plot.svg()
+
+
+def ticks(low: float, high: float, *, counts: bool) -> list[float]:
+    """Return the values of an axis from 0 (or below it) to what holds the highest; of counts, whole ones."""
+    reach = high - low or 1
+    power = 10.0 ** floor(log10(reach / 4))
+    step = next(each * power for each in _STEPS if each * power * 4.0001 >= reach)
+    if counts:
+        step = max(1.0, ceil(step))
+    first, last = floor(low / step), max(ceil(high / step), floor(low / step) + 1)
+    return [round(place * step, 9) for place in range(first, last + 1)]
+
+
+def _apart(labels: Sequence[str]) -> list[tuple[int, str]]:
+    """Return a few labels along the time, those of the ends among them, and where they stand."""
+    count = min(_LABELS, len(labels))
+    places = sorted({round(each * (len(labels) - 1) / max(count - 1, 1)) for each in range(count)})
+    return [(place, labels[place]) for place in places]
+
+
+def _label(period: date, by: str) -> str:
+    return f"{period:%b %Y}" if by == "month" else f"{period.day} {period:%b}"
+
+
+def _stretches(places: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the unbroken stretches of places, each with its end."""
+    found: list[tuple[int, int]] = []
+    for place in places:
+        if found and found[-1][1] == place:
+            found[-1] = (found[-1][0], place + 1)
+        else:
+            found.append((place, place + 1))
+    return found

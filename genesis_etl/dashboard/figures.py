@@ -3,190 +3,141 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from datetime import date
+from typing import Any
 
 from genesis_etl.dashboard import limits
-from genesis_etl.dashboard.listings import Listing, Row, ages, list_changes, list_snapshots, regions_of_changes, sums
-from genesis_etl.errors import ReportError
+from genesis_etl.dashboard.history import histories_of
+from genesis_etl.dashboard.listings import Row, list_changes, list_missing, list_snapshots, list_sources
+from genesis_etl.dashboard.periods import by_period, first_day
+from genesis_etl.dashboard.reports import Reports, grouped, last_rows, named, of_account
+from genesis_etl.dashboard.view import Figures, Money, Scope, View
 from genesis_etl.opened import OpenLake
-from genesis_etl.query.forecast import append_forecast
 from genesis_etl.query.sources import one_line
-
-
-@dataclass
-class Scope:
-    """What the page shows of an account, or of one region of it: figures and growth."""
-
-    region: str | None
-    images: int = 0
-    images_then: int | None = None
-    growth: list[Row] = field(default_factory=list)
-
-    @property
-    def seen(self) -> list[Row]:
-        """Return the growth rows that are no forecast."""
-        return [row for row in self.growth if row["basis"] != "forecast"]
-
-    @property
-    def now(self) -> Row:
-        """Return the growth row of the newest capture's day."""
-        return self.seen[-1] if self.growth else {"closing": 0, "gib_closing": None}
-
-    @property
-    def then(self) -> Row | None:
-        """Return the growth row of 30 days before the newest capture's, if the report shows it."""
-        if not self.growth:
-            return None
-        return next((row for row in self.seen if row["period"] == self.now["period"] - limits.BACK), None)
-
-    @property
-    def lately(self) -> list[Row]:
-        """Return the growth rows of the last 30 days."""
-        return [row for row in self.seen if row["period"] > self.now["period"] - limits.BACK]
-
-    @property
-    def forecast(self) -> list[Row]:
-        """Return the growth rows that are a forecast."""
-        return [row for row in self.growth if row["basis"] == "forecast"]
-
-
-@dataclass
-class View:
-    """One account on the page."""
-
-    account: str
-    first: datetime
-    newest: datetime
-    is_new: bool  # captured for less time than changes are shown for
-    captures: int
-    are_snapshots_known: bool
-    regions: list[str]
-    retired: set[str]
-    scopes: list[Scope]
-    coverage: list[Row]
-    matrix: list[Row]
-    changes: Listing
-    change_counts: list[tuple[str, int]]
-    stale: Listing
-    stale_ages: list[Row]
-    stale_sums: Row
-    health: list[Row]
-
-
-@dataclass
-class Figures:
-    """Everything on a page."""
-
-    views: list[View]
-    overview: list[Row]
-    since: str
 
 
 def collect(lake: OpenLake) -> Figures:
     """Read what the page shows of a lake that holds a capture."""
-    images = _per_scope(lake.sql_rows(one_line("page", "images_now")))
-    overview = [
-        {**row, "images": images.get((row["account"], None), 0)}
-        for row in lake.sql_rows(one_line("page", "captured")).to_pylist()
-    ]
-    largest_first = sorted(overview, key=lambda row: (-row["images"], row["account"]))
-    names = [row["account"] for row in largest_first[: limits.ACCOUNTS]]
-    since = (max(row["newest"] for row in overview) - limits.LATELY).date().isoformat()
-    growth = _growth(lake, names)
-    images_then = _per_scope(lake.sql_rows(one_line("page", "images_then")))
-    coverage = _grouped(_coverage(lake))
-    families = _grouped(lake.sql_rows(one_line("page", "family_coverage")).to_pylist())
-    changes = lake.report_rows("changes", since=since)
-    regions_of = regions_of_changes(lake, changes)
-    stale = lake.report_rows("stale-snapshots")
-    health = _grouped(lake.report_rows("capture-health").to_pylist())
-    views = []
-    for row in (row for row in overview if row["account"] in names):
-        name = row["account"]
-        covered = sorted({each["region"] for each in coverage[name]})
-        others = {region for account, region in growth if account == name and region} - set(covered)
-        had = {account for account, _ in images_then}
-        regions = [*covered, *sorted(others)]
-        scopes = [
-            Scope(
-                region,
-                images.get((name, region), 0),
-                images_then.get((name, region), 0) if name in had else None,
-                growth.get((name, region), []),
-            )
-            for region in [None, *regions]
-        ]
-        mine = _of_account(changes, name)
-        old = _of_account(stale, name)
-        counts = Counter(mine["change"].to_pylist()) if len(mine) else Counter()
-        views.append(
-            View(
-                account=name,
-                first=row["first"],
-                newest=row["newest"],
-                is_new=row["first"].date().isoformat() > since,
-                captures=row["captures"],
-                # Older generations list snapshots in /images as well.
-                are_snapshots_known=row["snapshots"] is not None or scopes[0].now["closing"] > 0,
-                regions=regions,
-                retired={each["region"] for each in coverage[name] if each["is_retired"]},
-                scopes=scopes,
-                coverage=coverage[name],
-                matrix=_matrix(coverage[name], families[name]),
-                changes=list_changes(mine, regions_of),
-                change_counts=counts.most_common(),
-                stale=list_snapshots(old),
-                stale_ages=ages(old),
-                stale_sums=sums(old),
-                # before its first capture nobody was to capture it
-                health=[each for each in health[name] if each["day"] >= row["first"].date()],
-            )
+    overview = lake.sql_rows(one_line("page", "captured")).to_pylist()
+    read = Reports(lake, overview)
+    last_growth, usage = last_rows(read.growth[0]), grouped(read.usage[0].to_pylist())
+    for row in overview:
+        row["images"] = read.images.get((row["account"], None), 0)
+        row["now"] = last_growth.get(row["account"])
+        row["money"] = Money(usage[row["account"]])
+    overview.sort(key=lambda row: (-_size(row["now"]), -row["images"], row["account"]))
+    views = [_all_together(read, overview)] if len(overview) > 1 else []
+    views += [_account(read, row) for row in overview[: limits.ACCOUNTS]]
+    lists = [each for view in views for each in (view.freed, view.missing.images, view.changes)]
+    return Figures(views, overview, read.changes_since, lake.price, histories_of(lake, lists))
+
+
+def _account(read: Reports, row: Row) -> View:
+    name = row["account"]
+    coverage = read.coverage[name]
+    scopes = _scopes(read, name, {each["region"] for each in coverage}, row["images_then"])
+    return View(
+        account=name,
+        first=row["first"],
+        newest=row["newest"],
+        is_new=row["first"].date().isoformat() > read.changes_since,
+        captures=row["captures"],
+        # Older generations list snapshots in /images as well.
+        are_snapshots_known=row["snapshots"] is not None or scopes[0].now["closing"] > 0,
+        regions=[str(scope.region) for scope in scopes[1:]],
+        retired={each["region"] for each in coverage if each["is_retired"]},
+        scopes=scopes,
+        **_lists(read, name),
+        coverage=coverage,
+        matrix=_matrix(coverage, read.families[name]),
+        # before its first capture nobody was to capture it
+        health=[each for each in read.health[name] if each["day"] >= row["first"].date()],
+    )
+
+
+def _all_together(read: Reports, overview: list[Row]) -> View:
+    then = [row["images_then"] for row in overview]
+    places = {region for _, region in read.images if region is not None}
+    scopes = _scopes(read, None, places, None if None in then else sum(then))
+    first, newest = min(row["first"] for row in overview), max(row["newest"] for row in overview)
+    return View(
+        account=None,
+        first=first,
+        newest=newest,
+        is_new=first.date().isoformat() > read.changes_since,
+        captures=sum(row["captures"] for row in overview),
+        are_snapshots_known=any(row["snapshots"] is not None for row in overview) or scopes[0].now["closing"] > 0,
+        regions=[str(scope.region) for scope in scopes[1:]],
+        retired=set(),
+        scopes=scopes,
+        **_lists(read, None),
+    )
+
+
+def _lists(read: Reports, account: str | None) -> dict[str, Any]:
+    changes = of_account(read.changes, account)
+    counts = Counter(changes["change"].to_pylist()) if len(changes) else Counter()
+    (retention,) = [table for table in (named(each, account) for each in read.retention) if len(table)]
+    return {
+        "retention": retention.to_pylist(),
+        "freed": list_snapshots(of_account(read.freed, account)),
+        "sources": list_sources(of_account(read.sources, account)),
+        "missing": list_missing(of_account(read.releases, account)),
+        "made": _made(read.made[account]),
+        "changes": list_changes(changes, read.regions_of),
+        "change_counts": counts.most_common(),
+    }
+
+
+def _scopes(read: Reports, account: str | None, places: set[str], images_then: int | None) -> list[Scope]:
+    """Return what there is of an account (of all, without one), then of each region with images or snapshots."""
+    growth: dict[str | None, dict[str, list[Row]]] = {}
+    usage: dict[str | None, list[Row]] = defaultdict(list)
+    for table in read.growth:
+        growth |= by_period(named(table, account), read.price)
+    for table in read.usage:
+        for row in named(table, account).to_pylist():
+            usage[row["region"]].append(row)
+    regions = [*sorted(places), *sorted({region for region in growth if region} - places)]
+    return [
+        Scope(
+            region,
+            read.images.get((account, region), 0),
+            images_then if region is None else None,
+            growth.get(region, {}),
+            Money(usage[region]),
         )
-    return Figures(views, overview, since)
+        for region in [None, *regions]
+    ]
 
 
-def _growth(lake: OpenLake, accounts: list[str]) -> dict[tuple[str, str | None], list[Row]]:
-    """Return the rows of snapshot-growth by (account, region), None for all regions; a forecast where one can be."""
-    found: dict[tuple[str, str | None], list[Row]] = defaultdict(list)
-    for per_region in (False, True):
-        growth = lake.report_rows("snapshot-growth", per_region=per_region)
-        for account in accounts:
-            table = growth.filter(pc.equal(growth["account"], account))
-            # One account with too few captures takes the forecast from no other.
-            with suppress(ReportError):
-                table = append_forecast(table, "day", limits.FORECAST_DAYS, lake.price)
-            for row in table.to_pylist():
-                found[account, row["region"] if per_region else None].append(row)
-    return found
+def _size(row: Row | None) -> float:
+    return 0.0 if row is None else row["gib_closing"] or 0.0
 
 
-def _coverage(lake: OpenLake) -> list[Row]:
-    """Return region-coverage without all but the first names of what is missing."""
-    rows = lake.report_rows("region-coverage")
-    index = rows.column_names.index("missing_names")
-    short = pc.list_slice(rows["missing_names"], 0, limits.NAMES)
-    coverage: list[Row] = rows.set_column(index, "missing_names", short).to_pylist()
-    return coverage
+def _made(months: list[Row]) -> list[Row]:
+    """Return when the snapshots that stand today were made: the newest months, and what is older in one row."""
+    if not months:
+        return []
+    found = {row["period"]: row for row in months}
+    start = first_day(max(found))
+    older = [row for period, row in found.items() if period < start]
+    wanted = _months(start, max(found))
+    nothing = {"snapshots": 0, "gib": 0.0}
+    rows: list[Row] = [{**nothing, **found.get(period, {}), "period": period} for period in wanted]
+    if not older:
+        return rows
+    sizes = [row["gib"] for row in older if row["gib"] is not None]
+    summed = {"snapshots": sum(row["snapshots"] for row in older), "gib": sum(sizes) if sizes else None}
+    return [{**summed, "period": None}, *rows]
 
 
-def _of_account(rows: pa.Table, account: str) -> pa.Table:
-    return rows.filter(pc.equal(rows["account"], account))
+def _months(first: date, last: date) -> list[date]:
+    return [date(place // 12, place % 12 + 1, 1) for place in range(_place(first), _place(last) + 1)]
 
 
-def _grouped(rows: list[Row]) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[row["account"]].append(row)
-    return groups
-
-
-def _per_scope(rows: pa.Table) -> dict[tuple[str, str | None], int]:
-    return {(row["account"], row["region"]): row["images"] for row in rows.to_pylist()}
+def _place(month: date) -> int:
+    return month.year * 12 + month.month - 1
 
 
 def _matrix(coverage: list[Row], families: list[Row]) -> list[Row]:

@@ -1,0 +1,88 @@
+"""The rows of every report that the page shows, of all accounts; each report is asked for once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genesis_etl.dashboard import limits
+from genesis_etl.dashboard.listings import Row, freed, regions_of_changes
+from genesis_etl.dashboard.periods import first_day
+from genesis_etl.opened import OpenLake
+from genesis_etl.query.sources import one_line
+
+
+class Reports:
+    """The rows of every report that the page shows, of all accounts; each is asked for once."""
+
+    def __init__(self, lake: OpenLake, overview: list[Row]) -> None:
+        self.price = lake.price
+        is_one = len(overview) == 1
+        since = first_day(min(row["newest"] for row in overview).date()).isoformat()
+        self.changes_since = (max(row["newest"] for row in overview) - limits.LATELY).date().isoformat()
+        self.images = per_scope(lake.sql_rows(one_line("page", "images_now")))
+        self.growth = _of_totals(lake, "snapshot-growth", is_one, since=since)
+        self.usage = _of_totals(lake, "usage", is_one)
+        self.retention = [lake.report_rows("retention")]
+        if not is_one:
+            self.retention.append(lake.report_rows("retention", total=True))
+        self.sources = lake.report_rows("sources")
+        self.releases = lake.report_rows("releases")
+        self.freed = freed(lake.report_rows("stale-snapshots", older_than=f"{limits.KEEP}d"))
+        self.coverage = grouped(_coverage(lake))
+        self.families = grouped(lake.sql_rows(one_line("page", "family_coverage")).to_pylist())
+        self.changes = lake.report_rows("changes", since=self.changes_since)
+        self.regions_of = regions_of_changes(lake, self.changes)
+        self.health = grouped(lake.report_rows("capture-health").to_pylist())
+        self.made = grouped(lake.sql_rows(one_line("page", "made")).to_pylist())
+
+
+def _of_totals(lake: OpenLake, name: str, is_one: bool, **options: Any) -> list[pa.Table]:
+    """Return a report's rows of each account, of each region of one, and of all accounts together where they differ."""
+    totals = (False,) if is_one else (False, True)
+    return [
+        lake.report_rows(name, per_region=per_region, total=total, **options)
+        for total in totals
+        for per_region in (False, True)
+    ]
+
+
+def _coverage(lake: OpenLake) -> list[Row]:
+    """Return region-coverage without all but the first names of what is missing."""
+    rows = lake.report_rows("region-coverage")
+    index = rows.column_names.index("missing_names")
+    short = pc.list_slice(rows["missing_names"], 0, limits.NAMES)
+    coverage: list[Row] = rows.set_column(index, "missing_names", short).to_pylist()
+    return coverage
+
+
+def named(rows: pa.Table, account: str | None) -> pa.Table:
+    """Return the rows of an account, without a name those of all accounts together."""
+    column = rows["account"]
+    return rows.filter(pc.is_null(column) if account is None else pc.equal(column, account))
+
+
+def of_account(rows: pa.Table, account: str | None) -> pa.Table:
+    """Return the rows of an account, without a name all rows."""
+    return rows if account is None else named(rows, account)
+
+
+def last_rows(growth: pa.Table) -> dict[str | None, Row]:
+    """Return the last row of each account of a report that is in their order."""
+    names = growth["account"].to_pylist()
+    places = [place for place, name in enumerate(names) if names[place + 1 : place + 2] != [name]]
+    return {row["account"]: row for row in growth.take(places).to_pylist()}
+
+
+def grouped(rows: list[Row]) -> dict[str | None, list[Row]]:
+    groups: dict[str | None, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row["account"]].append(row)
+    return groups
+
+
+def per_scope(rows: pa.Table) -> dict[tuple[str | None, str | None], int]:
+    return {(row["account"], row["region"]): row["images"] for row in rows.to_pylist()}
