@@ -90,6 +90,7 @@ def test_every_report_stands_on_the_page_with_its_command(forty_days: tuple[Open
     assert any(f"genesis-etl report {report} --account default" in command for command in page.commands)
 
 
+@pytest.mark.slow
 def test_every_command_on_the_page_runs(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """What the page names can be pasted into a shell, and prints something."""
     grown(tmp_path / "lake", days=8)

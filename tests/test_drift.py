@@ -200,10 +200,10 @@ def read_once(account: Account) -> Reading:
 
 
 def test_no_capture_is_wrong() -> None:
-    """Of 2,000 accounts that change while they are read, none is captured as it never was."""
-    wrong, made = trials(range(2000), read_in_process, 25, 10)
+    """Of 1,000 accounts that change while they are read, none is captured as it never was."""
+    wrong, made = trials(range(1000), read_in_process, 25, 10)
     assert wrong == 0
-    assert made > 1000
+    assert made > 500
 
 
 @pytest.mark.slow

@@ -231,7 +231,7 @@ def work(url):
 """
 
 
-@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=WHOLE)])
+@pytest.mark.parametrize("stride", [16, pytest.param(1, marks=WHOLE)])
 @pytest.mark.parametrize("before", fewer([D, None], 1))
 def test_killed_at_any_step_the_lake_is_whole(before: Any, stride: int) -> None:
     """Sudden death at every change of the disk: each capture is as it was or gone, and another run ends the work."""

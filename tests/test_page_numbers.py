@@ -41,6 +41,7 @@ SOURCES = {
 FREED = {"age, days": "age_days", "GiB": "size_gib", "cost a month": "cost_per_month", "copies": "copies"}
 COVERAGE = {"images": "images", "of": "of", "%": "coverage_pct", "missing": "missing"}
 HEALTH = {name: name for name in ("captures", "requests", "retries", "passes", "seconds", "rows")}
+pytestmark = pytest.mark.xdist_group("page numbers")
 
 
 class Told:
@@ -61,8 +62,13 @@ class Told:
 
 @pytest.fixture(
     scope="module",
-    params=[(["prod"], 0.037), (list(ACCOUNTS), 0.037), (list(ACCOUNTS), None), (["prod"], None), (["new"], 0.037)],
-    ids=["one account", "three accounts", "three, no price", "no price", "one capture"],
+    params=[
+        pytest.param((list(ACCOUNTS), 0.037), id="three accounts"),
+        pytest.param((["prod"], None), id="no price"),
+        pytest.param((["new"], 0.037), id="one capture"),
+        pytest.param((["prod"], 0.037), id="one account", marks=pytest.mark.slow),
+        pytest.param((list(ACCOUNTS), None), id="three, no price", marks=pytest.mark.slow),
+    ],
 )
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Told:
     """Return the page of a lake of one or three accounts, with and without a price, of many captures or one."""
