@@ -11,7 +11,7 @@ ENV PATH=/opt/genesis-etl/bin:$PATH
 WORKDIR /src
 COPY pyproject.toml requirements.txt README.md ./
 COPY genesis_etl genesis_etl
-RUN pip install --constraint requirements.txt .
+RUN pip install --constraint requirements.txt ".[flows]"
 
 
 FROM python:3.11.14-slim-bookworm
