@@ -10,9 +10,8 @@ ENV PATH=/opt/genesis-etl/bin:$PATH
 # In the versions of requirements.txt; what only tests need stays out.
 WORKDIR /src
 COPY pyproject.toml requirements.txt README.md ./
-COPY flows flows
 COPY genesis_etl genesis_etl
-RUN pip install --constraint requirements.txt .
+RUN pip install --constraint requirements.txt ".[flows]"
 
 
 FROM python:3.11.14-slim-bookworm
@@ -31,6 +30,7 @@ RUN groupadd --gid 10001 genesis \
     && useradd --uid 10001 --gid genesis --no-create-home --shell /usr/sbin/nologin genesis \
     && install --directory --owner=genesis --group=genesis /data
 COPY --from=build /opt/genesis-etl /opt/genesis-etl
+# The flows are installed nowhere: they run from here.
 WORKDIR /srv/genesis-etl
 COPY prefect.yaml ./
 COPY flows flows

@@ -47,7 +47,6 @@ class Prefect:
             "PREFECT_API_URL": url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_ENABLED": "false",
-            "PYTHONPATH": str(ROOT),
         }
         return cls(url, home, {**clean, **ours})
 
