@@ -37,7 +37,7 @@ PINS: Final = {
     for name, _, version in (line.partition("==") for line in (ROOT / file).read_text(encoding="utf-8").splitlines())
     if version
 }
-# What a user's program sees: the four lines of the issue, and every room of the package but those of extras.
+# What a user sees: a program of four lines, and every room of the package but those of extras.
 FOUR_LINES: Final = """
     import genesis_etl
 
