@@ -32,7 +32,7 @@ from genesis_etl.sandbox import Fault, Sandbox
 from tests import lives, model
 from tests.commands import Run
 from tests.conftest import fewer, figure, files_of
-from tests.histories import at, land, land_all, row
+from tests.histories import at, land, land_all, row, rows_files
 from tests.model import DAY, History, Row, Taken
 
 ON_A_STORE = [pytest.mark.slow, pytest.mark.xdist_group("s3")]
@@ -167,6 +167,26 @@ def test_captures_of_one_instant_leave_their_runs_in_one_order() -> None:
     history = pq.read_table("lake/tables/image_history/default.parquet")
     order = [(name, "ascending") for name in ("first_seen", "image_id", "region", "last_seen", "gone_at")]
     assert history.select(name for name, _ in order).equals(history.sort_by(order).select(name for name, _ in order))
+
+
+def test_an_old_file_that_is_damaged_keeps_no_new_capture_out_of_the_tables() -> None:
+    """The tables hold what it held, so they are taken on by the next capture; one that is missing stops that."""
+    lake = Lake("lake")
+    for n in range(2):
+        land(lake, START + n * HOUR, ROWS[n:])
+        publish_account(lake, "default")
+    first, _ = rows_files("lake")
+    whole = Path("lake", first.path).read_bytes()
+    Path("lake", first.path).write_bytes(whole[:50] + b"?" + whole[51:])
+    land(lake, START + 2 * HOUR, ROWS)
+    assert {each.captures for each in publish_account(Lake("lake"), "default")} == {3}
+    Path("lake", first.path).unlink()
+    land(lake, START + 3 * HOUR, ROWS)
+    with pytest.raises(LakeError, match="is missing"):
+        publish_account(Lake("lake"), "default")
+    Path("lake", first.path).write_bytes(whole)
+    publish_account(Lake("lake"), "default")
+    assert statuses("lake") == [("tables", "ok")]
 
 
 def test_sizes_are_summed_as_the_reports_sum_them() -> None:

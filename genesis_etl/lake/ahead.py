@@ -30,7 +30,7 @@ class Files(Protocol):
     def open(self, commit: Commit) -> str: ...
 
 
-def read_ahead(lake: Files, files: Iterable[LakeFile]) -> None:
+def read_ahead(lake: Files, files: Iterable[LakeFile], *, opens_rows: bool) -> None:
     """Parse the commits of each account's newest compactions and of captures that they do not list; open their rows."""
 
     def parse(batch: Sequence[LakeFile]) -> None:
@@ -55,7 +55,8 @@ def read_ahead(lake: Files, files: Iterable[LakeFile]) -> None:
     loose = [file for file in loose if (file.account, file.name) not in listed]
     _each(lake, parse, loose)
     commits += _parsed(lake, loose)
-    _each(lake, check, [commit for commit in commits if commit.rows_file is not None])
+    if opens_rows:
+        _each(lake, check, [commit for commit in commits if commit.rows_file is not None])
 
 
 def _each(lake: Files, work: Callable[[Sequence[Item]], None], items: Sequence[Item]) -> None:

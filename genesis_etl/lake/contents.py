@@ -92,9 +92,12 @@ class Files(Protocol):
     def held(self, file: LakeFile) -> Held | None: ...
 
 
-def read_contents(lake: Files, account: str | None = None) -> tuple[Contents, bool]:
-    """Read a lake (of one account) once; with it, whether a file went that had just been listed."""
-    reading = _Reading(lake, account)
+def read_contents(lake: Files, account: str | None, *, opens_rows: bool) -> tuple[Contents, bool]:
+    """Read a lake (of one account) once; with it, whether a file went that had just been listed.
+
+    Without `opens_rows` rows files are looked for, not into, and `path` is where they lie below the lake.
+    """
+    reading = _Reading(lake, account, opens_rows)
     return reading.contents(), reading.is_gone
 
 
@@ -111,7 +114,7 @@ def _ends(year: int | None) -> tuple[tuple[int, int, int], tuple[int, int, int]]
 class _Reading:
     """One look at a lake: commits by falling stem, each with the captures that no greater one has claimed."""
 
-    def __init__(self, lake: Files, account: str | None) -> None:
+    def __init__(self, lake: Files, account: str | None, opens_rows: bool) -> None:
         self.is_gone = False
         self._lake = lake
         self._account = account
@@ -124,7 +127,8 @@ class _Reading:
         self._commits: dict[str, list[Commit]] = defaultdict(list)
         self._suspects: list[tuple[Commit, str, bool]] = []
         self._unreadable: dict[LakeFile, Damage] = {}
-        read_ahead(lake, self._files)
+        self._there = None if opens_rows else set(lake.list("rows", account).files)
+        read_ahead(lake, self._files, opens_rows=opens_rows)
         for file in sorted(self._files, key=lambda file: file.stem, reverse=True):
             self._read(file)
 
@@ -156,7 +160,7 @@ class _Reading:
         if not any(mine):
             return
         try:
-            path = self._lake.open(commit)
+            path = self._place(commit)
         except FileNotFoundError:
             self.is_gone = True
             assert commit.rows_file is not None
@@ -169,6 +173,14 @@ class _Reading:
         self._replaced.update((file.account, name) for name in commit.facts.replaced)
         table = commit.captures if all(mine) else commit.captures.filter(pa.array(mine))
         self._tables.append(table.append_column(_PATH, pa.repeat(pa.scalar(path, pa.string()), len(table))))
+
+    def _place(self, commit: Commit) -> str:
+        """Return where the rows of a commit can be read; raises as `Lake.open`."""
+        if self._there is None:
+            return self._lake.open(commit)
+        if commit.rows_file is None or commit.rows_file not in self._there:
+            raise FileNotFoundError
+        return commit.rows_file.path
 
     def _damage(self) -> list[Damage]:
         """Return the damage that no other whole file makes good."""

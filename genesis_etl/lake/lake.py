@@ -200,13 +200,14 @@ class Lake:
                 damage.append(lost_commit(file, error))
         return sorted(commits, key=lambda commit: commit.file.stem), damage
 
-    def contents(self, account: str | None = None) -> Contents:
+    def contents(self, account: str | None = None, *, opens_rows: bool = True) -> Contents:
         """Read the commits (of one account), check the rows files that they need, and say what can be told.
 
-        Where a file has just gone, a compaction has replaced it: the lake is listed again.
+        Without `opens_rows` it is enough that the rows files are there, and `path` is that below the lake. Where a
+        file has just gone, a compaction has replaced it: the lake is listed again.
         """
         for _ in range(_LISTINGS):
-            contents, is_gone = read_contents(self, account)
+            contents, is_gone = read_contents(self, account, opens_rows=opens_rows)
             is_lost = any(damage.is_lost for damage in contents.damage)
             # What is gone, or listed nowhere, while nothing else has changed is missing, and told as damage.
             if not (is_gone or is_lost) or not self.changed_since(contents, account):

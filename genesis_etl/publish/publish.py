@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -156,7 +155,7 @@ def publish_account(lake: Lake, account: str, *, is_anew: bool = False) -> list[
     """
     done: list[Published] = []
     for _ in range(_ROUNDS):
-        contents = lake.contents(account)
+        contents = lake.contents(account, opens_rows=is_anew)
         if not len(contents.captures) and not contents.damage:
             if done:  # forgotten while its tables were written
                 remove_tables(lake.storage, account)
@@ -168,8 +167,10 @@ def publish_account(lake: Lake, account: str, *, is_anew: bool = False) -> list[
         there = published(lake.storage, account)
         _refuse_newer(account, there)
         _refuse_lost(lake, account, contents, there)
-        tables = None if is_anew else _taken_on(account, contents, there)
-        done = _write(lake, account, tables or from_contents(contents)[account], there)
+        tables = from_contents(contents)[account] if is_anew else _taken_on(lake, account, contents, there)
+        if tables is None:
+            return publish_account(lake, account, is_anew=True)
+        done = _write(lake, account, tables, there)
         if not lake.changed_since(contents, account):
             break
     return done
@@ -221,7 +222,7 @@ def _refuse_lost(lake: Lake, account: str, contents: Contents, there: Mapping[Ta
     )
 
 
-def _taken_on(account: str, contents: Contents, there: Mapping[Table, FoundTable]) -> Tables | None:
+def _taken_on(lake: Lake, account: str, contents: Contents, there: Mapping[Table, FoundTable]) -> Tables | None:
     """Take the tables that are there on by the captures that are newer; None where only the whole store can tell."""
     captures = contents.captures.sort_by([("captured_at", "ascending"), ("capture_id", "ascending")])
     tables = _whole(there) if there else empty()
@@ -234,7 +235,7 @@ def _taken_on(account: str, contents: Contents, there: Mapping[Table, FoundTable
     previous = known["captured_at"][-1].as_py() if count else None
     for capture in captures.slice(count).to_pylist():
         at = capture["captured_at"]
-        rows = _rows_of(capture) if previous is None or at > previous else None  # runs are told by instants
+        rows = _rows_of(lake, capture) if previous is None or at > previous else None  # runs are told by instants
         if rows is None:
             return None
         tables = go_on(tables, rows, account, capture["capture_id"], at, previous)
@@ -258,12 +259,12 @@ def _whole(there: Mapping[Table, FoundTable]) -> Tables | None:
         return None
 
 
-def _rows_of(capture: dict[str, Any]) -> pa.Table | None:
+def _rows_of(lake: Lake, capture: dict[str, Any]) -> pa.Table | None:
     """Return the rows of a capture that has a file of its own, by image and region; None for a compacted one."""
     file = parsed(capture["file"])
     if file is None or file.name != capture["capture_id"]:
         return None
-    data = Path(capture["path"]).read_bytes()
+    data = lake.read(file)
     if sha256_of(data) != capture["sha256"]:
         raise LakeError("its sha256 is another than its commit says", where=file.path, advice="restore the file")
     return by_image(parse_rows(data, IMAGES).select(ROW.names))
