@@ -20,7 +20,9 @@ from genesis_etl.times import CALENDAR
 
 # Each in the order in which they are built. The first ones tell which files those of rows read.
 _AT_ONCE: Final = ("lake_captures", "lake_files")
+_TABLES: Final = ("lake_expected_regions", "lake_calendar")
 _ON_DEMAND: Final = (
+    *_TABLES,
     "captures",
     "lake_periods",
     "lake_rows",
@@ -31,7 +33,7 @@ _ON_DEMAND: Final = (
     "region_days",
     "lake_source_names",
 )
-VIEWS: Final = (*_AT_ONCE, *_ON_DEMAND)
+VIEWS: Final = tuple(name for name in (*_AT_ONCE, *_ON_DEMAND) if name not in _TABLES)
 _WORD: Final = re.compile(r"\w+")
 _EPOCH: Final = date(1970, 1, 1)
 
@@ -39,6 +41,7 @@ _EPOCH: Final = date(1970, 1, 1)
 class Engine(ABC):
     """What runs the SQL over a lake's tables, for as long as its files are there."""
 
+    _regions: tuple[str, ...] = ()  # that settings expect
     _waiting: tuple[str, ...] = ()  # the views that no statement has named yet, in the order in which they are built
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
@@ -99,10 +102,6 @@ class Engine(ABC):
         paths = commits["path"].to_pylist()
         names = pa.array([self._name_of(path) for path in paths], pa.string())
         commits = commits.set_column(commits.column_names.index("path"), "path", names)
-        self._table("lake_expected_regions", pa.table({"region": pa.array(regions, pa.string())}))
-        first, end_day = CALENDAR
-        days = range((first - _EPOCH).days, (end_day - _EPOCH).days)
-        self._table("lake_calendar", pa.table({"day": pa.array(days, pa.int32()).cast(pa.date32())}))
         self._captures(commits, _AT_ONCE[0], read_sql("views", _AT_ONCE[0]))
         for name in _AT_ONCE[1:]:
             self._view(name, read_sql("views", name))
@@ -111,6 +110,7 @@ class Engine(ABC):
         self._files("lake_single_rows", [path for path, file in known if file["is_single"]])
         self._files("lake_many_rows", [path for path, file in known if not file["is_single"]])
         self._files("lake_newest_rows", [path for path, file in known if file["is_newest"]])
+        self._regions = regions
         self._waiting = _ON_DEMAND
         return [path for path, _ in known]
 
@@ -120,8 +120,19 @@ class Engine(ABC):
         made = {}
         for name in reversed(self._waiting):  # each starts from earlier ones
             if name in words:
-                made[name] = sql = read_sql("views", name)
+                made[name] = sql = "" if name in _TABLES else read_sql("views", name)
                 words |= set(_WORD.findall(sql))
         self._waiting = tuple(name for name in self._waiting if name not in made)
         for name, sql in reversed(made.items()):
-            self._view(name, sql)
+            if name == "lake_expected_regions":
+                self._table(name, pa.table({"region": pa.array(self._regions, pa.string())}))
+            elif name == "lake_calendar":
+                self._table(name, _calendar())
+            else:
+                self._view(name, sql)
+
+
+def _calendar() -> pa.Table:
+    first, end_day = CALENDAR
+    days = range((first - _EPOCH).days, (end_day - _EPOCH).days)
+    return pa.table({"day": pa.array(days, pa.int32()).cast(pa.date32())})

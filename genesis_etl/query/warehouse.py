@@ -36,14 +36,14 @@ class Warehouse(Engine):
         self._files_open: list[str] = []
         self._is_uniform = contents.is_uniform
         self._connection = duckdb.connect(":memory:")
-        self._run("set timezone = 'UTC'")
-        self._run("set python_enable_replacements = false")
         with contextlib.suppress(duckdb.InvalidInputException):  # Jupyter without widgets, which draws none anyway
             # It would be drawn on stdout, among the data.
             self._connection.execute("set enable_progress_bar = false")
-        self._run("set autoinstall_known_extensions = false")
         # A query reads the footers of all its files anew otherwise; a file of a lake never changes.
-        self._run("set parquet_metadata_cache = true")
+        self._run(
+            "set timezone = 'UTC'; set python_enable_replacements = false; set autoinstall_known_extensions = false; "
+            "set parquet_metadata_cache = true"
+        )
         self._files_open = self._build(contents, regions, as_of)
         self._lock(self._files_open)
 
@@ -135,12 +135,11 @@ class Warehouse(Engine):
 
     def _lock(self, paths: list[str]) -> None:
         # DuckDB lets every query read its folder for spilled data, .tmp where we stand, and see the proxies it knows.
-        for name in ("temp_directory", "http_proxy", "http_proxy_username", "http_proxy_password"):
-            self._run(f"set {name} = ''")
+        emptied = ("temp_directory", "http_proxy", "http_proxy_username", "http_proxy_password")
+        self._run("; ".join(f"set {name} = ''" for name in emptied))
         with duckdb_errors():
             self._connection.execute("set allowed_paths = $paths", {"paths": paths})
-        self._run("set enable_external_access = false")
-        self._run("set lock_configuration = true")
+        self._run("set enable_external_access = false; set lock_configuration = true")
 
 
 @contextlib.contextmanager
