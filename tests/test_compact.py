@@ -315,7 +315,7 @@ def work(url):
 """
 
 
-@pytest.mark.parametrize("stride", [16, pytest.param(1, marks=WHOLE)])
+@pytest.mark.parametrize("stride", [40, pytest.param(1, marks=WHOLE)])
 def test_killed_at_any_step_nothing_is_lost_or_doubled(stride: int) -> None:
     """Sudden death at the n-th change of the disk, for every n: the same answers, and the next run ends the work."""
     land_all(Lake("whole"), HISTORY)

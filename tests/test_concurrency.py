@@ -43,6 +43,7 @@ select (select count(*) from captures) as captures,
 COMPACT_EVERY, READERS = 20, 2
 
 
+@pytest.mark.slow
 def test_five_exporters_at_once_land_every_capture() -> None:
     """5 processes × 10 captures at once: 50 of 50 are visible, with their own rows."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -43,6 +43,7 @@ def test_every_image_is_pinned_and_every_process_is_nobody_in_particular() -> No
         assert service.get("user") == "postgres" or "build" in service
 
 
+@pytest.mark.slow
 def test_what_the_services_are_given_exists_and_no_secret_stands_in_it() -> None:
     """Every variable is a setting of ours or of Prefect's; passwords and tokens come from whoever starts it."""
     import prefect.settings

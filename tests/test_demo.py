@@ -39,6 +39,7 @@ def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_demo_needs_nothing_and_is_done_once() -> None:
     """Without a terminal, a token or sane settings it fills the lake and shows both reports; again it captures none."""
     Path("genesis-etl.toml").write_text("nonsense = 1")

@@ -200,10 +200,10 @@ def read_once(account: Account) -> Reading:
 
 
 def test_no_capture_is_wrong() -> None:
-    """Of 1,000 accounts that change while they are read, none is captured as it never was."""
-    wrong, made = trials(range(1000), read_in_process, 25, 10)
+    """Of 500 accounts that change while they are read, none is captured as it never was."""
+    wrong, made = trials(range(500), read_in_process, 25, 10)
     assert wrong == 0
-    assert made > 500
+    assert made > 250
 
 
 @pytest.mark.slow
@@ -223,7 +223,7 @@ def test_the_histories_are_hard() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", fewer([None, "past-end=404,times=0", "close-after=0,times=0", "cache,times=0,obey=true"], 2)
+    "fault", fewer([None, "past-end=404,times=0", "close-after=0,times=0", "cache,times=0,obey=true"], 1)
 )
 def test_no_capture_is_wrong_over_http(serve: Callable[..., Sandbox], fault: str | None) -> None:
     """The same over a real socket, with pages of 100 in parallel, whatever stands or ends in between."""

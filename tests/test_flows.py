@@ -155,6 +155,7 @@ def test_a_compaction_publishes_the_tables_of_what_it_compacts(prefect: Prefect,
     assert not has_failed(verify_lake(str(lake)))
 
 
+@pytest.mark.slow
 def test_without_the_prefect_api_the_error_is_clear_and_the_command_captures(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:

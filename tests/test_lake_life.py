@@ -237,9 +237,10 @@ def test_a_newer_version_tells_of_an_older_lake_what_was_told(kind: str, newer: 
     assert snapshot_of("lake") == files
 
 
+@SLOW
 @pytest.mark.parametrize(
     ("kind", "note"),
-    [("both", "noted"), pytest.param("loose", None, marks=SLOW), pytest.param("compacted", "noted", marks=SLOW)],
+    [("both", "noted"), ("loose", None), ("compacted", "noted")],
 )
 def test_captures_of_both_versions_answer_together(kind: str, note: str | None, newer: Newer) -> None:
     """Beside each other, compacted and forgotten in part, they tell what a lake of the newer version alone tells."""
@@ -712,7 +713,7 @@ def test_what_is_forgotten_during_a_copy_has_to_be_forgotten_there(before: datet
     assert refusals > 0
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=WHOLE)])
+@pytest.mark.parametrize("rounds", [pytest.param(3, marks=SLOW), pytest.param(60, marks=WHOLE)])
 def test_copies_beside_exports_and_compactions_are_whole(rounds: int) -> None:
     """`cp -r`, commits first, while two accounts are captured, captures are compacted and a week's files are swept.
 

@@ -1021,6 +1021,7 @@ def on_terminal(*arguments: str, **environ: str) -> str:
     return text.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_how_it_grows() -> None:
     """Below the table stands a line of bars, coloured unless NO_COLOR is set; pipes and --quiet are spared."""
     land_all(Lake("data/lake"), {f"2026-11-0{day}": rows(*"abcdefgh"[:day]) for day in range(1, 9)})
