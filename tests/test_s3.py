@@ -27,6 +27,7 @@ from genesis_etl.maintenance.forget import forget
 from genesis_etl.maintenance.verify import has_failed, verify
 from genesis_etl.sandbox import Sandbox
 from genesis_etl.settings import Settings, Thresholds
+from tests.conftest import WHOLE
 from tests.histories import at, land, land_all, rows, snapshot_of
 from tests.stores import KEYS, FaultyStore, keys
 
@@ -214,7 +215,7 @@ def dying(steps: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("before", ["2026-11-02", ""])
+@pytest.mark.parametrize("before", ["2026-11-02", pytest.param("", marks=WHOLE)])
 def test_forgetting_that_dies_at_any_step_leaves_a_whole_lake(url: str, before: str) -> None:
     """Dead before any upload or removal, each capture is as it was or gone, and another run ends the work."""
     store = open_storage(url)

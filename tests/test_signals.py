@@ -15,6 +15,7 @@ import pytest
 from genesis_etl.lake.lake import Lake
 from genesis_etl.sandbox import Sandbox
 from tests.commands import ERROR
+from tests.conftest import WHOLE
 from tests.histories import at, land, rows
 
 # Runs the command line and sends its own process a signal where the n-th module is looked for, counted from the first
@@ -54,9 +55,9 @@ def is_stopped(done: subprocess.CompletedProcess[str], number: int) -> bool:
     [
         (["export"], 4),
         pytest.param(["export"], 100, marks=pytest.mark.slow),
-        pytest.param(["dashboard", "--lake", "lake"], 100, marks=pytest.mark.slow),
+        pytest.param(["dashboard", "--lake", "lake"], 100, marks=WHOLE),
         pytest.param(["report", "snapshot-growth", "--lake", "lake"], 100, marks=pytest.mark.slow),
-        pytest.param(["check", "--lake", "lake"], 100, marks=pytest.mark.slow),
+        pytest.param(["check", "--lake", "lake"], 100, marks=WHOLE),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else str(value),
 )
