@@ -19,8 +19,9 @@ import pytest
 
 import genesis_etl
 from genesis_etl.errors import LakeError, SettingsError
+from genesis_etl.lake.commit import Commit
 from genesis_etl.lake.lake import Lake
-from genesis_etl.lake.layout import TABLES
+from genesis_etl.lake.layout import TABLES, LakeFile
 from genesis_etl.lake.schema import SCHEMA_VERSION, TABLE_SCHEMAS
 from genesis_etl.lake.tables import listed_captures, published
 from genesis_etl.maintenance.compact import compact, compact_account
@@ -32,7 +33,7 @@ from genesis_etl.sandbox import Fault, Sandbox
 from tests import lives, model
 from tests.commands import Run
 from tests.conftest import fewer, figure, files_of
-from tests.histories import at, land, land_all, row, rows_files
+from tests.histories import at, commit_files, land, land_all, row, rows_files
 from tests.model import DAY, History, Row, Taken
 
 ON_A_STORE = [pytest.mark.slow, pytest.mark.xdist_group("s3")]
@@ -140,14 +141,22 @@ def test_taken_on_capture_by_capture_they_are_those_of_the_model(seed: int, tmp_
 
 @pytest.mark.slow
 def test_taken_on_or_made_anew_they_are_the_same_to_the_byte(tmp_path: Path) -> None:
-    """Over forty lives, files that were taken on capture by capture are those that the whole store gives."""
-    for seed in range(40):
+    """Over sixty lives with compactions, late captures and forgotten ones they are those that the whole store gives."""
+    for seed in range(60):
         random = Random(seed)
         url = tmp_path / str(seed)
         lake = Lake(str(url))
         for moment, state in lives.draw_life(random, random.randint(2, 14), random.randint(1, 12)).captures:
             land(lake, moment, state)
-            publish_account(lake, "default")
+            if random.random() < 0.2:
+                compact_account(lake, "default", grace=timedelta(), now=moment + DAY)
+            if random.random() < 0.1:
+                land(lake, moment - random.choice((DAY, HOUR, timedelta())), ROWS)
+            if random.random() < 0.1:
+                forget(lake, "default", moment - 3 * DAY)
+            if random.random() < 0.8:
+                publish_account(random.choice((lake, Lake(str(url)))), "default")
+        publish_account(lake, "default")
         before = files_of(url / "tables")
         assert {each.status for each in publish_account(Lake(str(url)), "default", is_anew=True)} == {"whole"}
         assert files_of(url / "tables") == before
@@ -170,7 +179,7 @@ def test_captures_of_one_instant_leave_their_runs_in_one_order() -> None:
 
 
 def test_an_old_file_that_is_damaged_keeps_no_new_capture_out_of_the_tables() -> None:
-    """The tables hold what it held, so they are taken on by the next capture; one that is missing stops that."""
+    """The tables hold what it held, so the next capture takes them on; where it is missing, too."""
     lake = Lake("lake")
     for n in range(2):
         land(lake, START + n * HOUR, ROWS[n:])
@@ -182,11 +191,51 @@ def test_an_old_file_that_is_damaged_keeps_no_new_capture_out_of_the_tables() ->
     assert {each.captures for each in publish_account(Lake("lake"), "default")} == {3}
     Path("lake", first.path).unlink()
     land(lake, START + 3 * HOUR, ROWS)
-    with pytest.raises(LakeError, match="is missing"):
-        publish_account(Lake("lake"), "default")
+    assert {each.captures for each in publish_account(Lake("lake"), "default")} == {4}
     Path("lake", first.path).write_bytes(whole)
-    publish_account(Lake("lake"), "default")
     assert statuses("lake") == [("tables", "ok")]
+
+
+def test_taking_tables_on_reads_the_new_commits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many captures the tables hold; after a compaction all are looked at, once."""
+    lake = Lake("lake")
+    for n in range(6):
+        land(lake, START + n * HOUR, ROWS[n % 2 :])
+    publish_account(lake, "default")
+    read: list[str] = []
+    real = Lake.parse
+
+    def counted(self: Lake, file: LakeFile) -> Commit:
+        read.append(file.name)
+        return real(self, file)
+
+    monkeypatch.setattr(Lake, "parse", counted)
+    new = [land(lake, START + n * HOUR, ROWS).capture_id for n in (6, 7)]
+    read.clear()
+    publish_account(Lake("lake"), "default")
+    assert read == new
+    compact_account(lake, "default", grace=timedelta(), now=START + 9 * HOUR)
+    publish_account(Lake("lake"), "default")
+    new = [land(lake, START + 8 * HOUR, ROWS).capture_id]
+    read.clear()
+    publish_account(Lake("lake"), "default")
+    assert read == new
+    assert statuses("lake") == [("tables", "ok")]
+
+
+@pytest.mark.parametrize("is_known_to", ["the next capture", "the tables"])
+def test_a_commit_that_is_lost_is_no_new_commits_only(is_known_to: str) -> None:
+    """What the newcomer knew and no commit lists, or a table lists and no commit does, is told and not passed over."""
+    lake = Lake("lake")
+    for n in range(3):
+        land(lake, START + n * HOUR, ROWS[n % 2 :])
+    publish_account(lake, "default")
+    land(lake, START + 3 * HOUR, ROWS)
+    land(lake, START + 4 * HOUR, ROWS)
+    lake.remove(commit_files("lake")[3 if is_known_to == "the next capture" else 1])
+    with pytest.raises(LakeError, match=r"no commit lists|the store has lost"):
+        publish_account(Lake("lake"), "default")
+    assert {state("lake", name)[1] for name in TABLES} == {3}
 
 
 def test_sizes_are_summed_as_the_reports_sum_them() -> None:

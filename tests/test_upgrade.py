@@ -21,7 +21,7 @@ from genesis_etl.lake.tables import published
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.opened import open_lake
 from genesis_etl.pipeline import export
-from genesis_etl.publish import publish as publishing
+from genesis_etl.publish import taken_on as taking
 from genesis_etl.publish.against import verify_lake
 from genesis_etl.publish.publish import publish
 from genesis_etl.sandbox import Fault, Sandbox
@@ -169,13 +169,13 @@ def test_they_are_made_anew_of_the_whole_store(
 ) -> None:
     """A landing or `publish` writes all four in this version, from nothing; the next landing takes those on."""
     taken_on: list[datetime] = []
-    go_on = publishing.go_on
+    go_on = taking.go_on
 
     def counted(tables: Any, rows: Any, account: str, id: str, at: datetime, previous: Any) -> Any:
         taken_on.append(at)
         return go_on(tables, rows, account, id, at, previous)
 
-    monkeypatch.setattr(publishing, "go_on", counted)
+    monkeypatch.setattr(taking, "go_on", counted)
     if by == "export":
         export(settings_for(sandbox, lake), compacts=False)
     else:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,14 +15,16 @@ import pyarrow.parquet as pq
 
 from genesis_etl.errors import LakeError
 from genesis_etl.lake.commit import parquet, read_all
-from genesis_etl.lake.layout import TABLES, Table, TableFile, TableListing, listed_tables, table_folder
+from genesis_etl.lake.layout import TABLES, LakeFile, Table, TableFile, TableListing, listed_tables, table_folder
 from genesis_etl.lake.schema import SCHEMA_VERSION, TABLE_SCHEMAS, upgraded
 from genesis_etl.lake.storage import Storage
 
 _VERSION: Final = b"genesis_etl.schema_version"
 _NEWEST: Final = b"genesis_etl.newest_capture"
 _CAPTURES: Final = b"genesis_etl.captures"
-_TABLES: Final = b"genesis_etl.tables"  # in `captures`, which is written last: the sha256 of the others
+# In `captures`, which is written last: the sha256 of the others, and of the names of the commits that they are of.
+_TABLES: Final = b"genesis_etl.tables"
+_COMMITS: Final = b"genesis_etl.commits"
 _DEEPEST: Final = 4  # folders that are looked into for strangers, which any reader of `tables/**` meets
 
 
@@ -90,6 +92,12 @@ class FoundTable:
             return {}
         return told if isinstance(told, dict) else {}
 
+    @property
+    def commits(self) -> str | None:
+        """The digest of the commits that `captures` was written of; None if unknown."""
+        digest = self._metadata.get(_COMMITS)
+        return None if digest is None else digest.decode("ascii", "replace")
+
     @functools.cached_property
     def sha256(self) -> str:
         """The sha256 of the bytes, hexadecimal."""
@@ -109,14 +117,22 @@ def list_tables(storage: Storage) -> TableListing:
     return listed_tables(storage.list(table_folder(), lambda path: path.count("/") < _DEEPEST))
 
 
-def table_bytes(name: Table, rows: pa.Table, state: State, hashes: Mapping[Table, str] | None = None) -> bytes:
-    """Return a table as the bytes of its file; `hashes` are those of the other files, which `captures` keeps."""
+def digest_of(commit_files: Iterable[LakeFile]) -> str:
+    """Return a digest of which commits an account has; as they never change, of what they say as well."""
+    return sha256_of("\n".join(sorted(file.path for file in commit_files)).encode())
+
+
+def table_bytes(
+    name: Table, rows: pa.Table, state: State, made_of: tuple[Mapping[Table, str], str] | None = None
+) -> bytes:
+    """Return a table as the bytes of its file; `captures` keeps the hashes of the others, and a digest of commits."""
     metadata = {
         _VERSION: str(SCHEMA_VERSION),
         _NEWEST: state.newest_capture,
         _CAPTURES: str(state.captures),
     }
-    if hashes is not None:
+    if made_of is not None:
+        hashes, metadata[_COMMITS] = made_of
         metadata[_TABLES] = json.dumps(dict(sorted(hashes.items())))
     return parquet(rows.cast(TABLE_SCHEMAS[name]).replace_schema_metadata(metadata))
 

@@ -1,8 +1,8 @@
 """Writes the tables of a lake as files: after a landing those of its account, on demand all that lag behind.
 
 The store is what counts; a table can be made again at any time. Where the files that are there hold all captures but
-the newest ones, they are taken on by these; otherwise the tables are made of the whole store. `captures` is written
-last and keeps the sha256 of the others, so what a killed publisher left mixed is not taken on.
+the newest ones, they are taken on by these (`taken_on`); otherwise the tables are made of the whole store. `captures`
+is written last and keeps the sha256 of the others, so what a killed publisher left mixed is not taken on.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from genesis_etl.errors import GenesisEtlError, LakeError, SettingsError
-from genesis_etl.lake.commit import parse_rows
 from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.known import forgotten_until
 from genesis_etl.lake.lake import Lake, no_capture
-from genesis_etl.lake.layout import TABLES, Table, TableFile, is_old, parsed
-from genesis_etl.lake.schema import IMAGES
+from genesis_etl.lake.layout import TABLES, LakeFile, Table, TableFile, is_old
 from genesis_etl.lake.tables import (
     FoundTable,
     State,
+    digest_of,
     list_tables,
     listed_captures,
     published,
@@ -34,15 +33,14 @@ from genesis_etl.lake.tables import (
     table_bytes,
 )
 from genesis_etl.outfile import refuse_unwritable
-from genesis_etl.publish.made import Tables, by_image, captures_table, empty, from_contents, go_on, together
-from genesis_etl.rows import ROW
+from genesis_etl.publish.made import Tables, from_contents, together
+from genesis_etl.publish.taken_on import by_contents, by_new_commits
 from genesis_etl.text import counted, shown
 from genesis_etl.times import format_time
 
 Notice = Callable[[str], None]
 
 _ROUNDS: Final = 5  # of a publisher whose neighbours land one capture after the other
-_MOST_STEPS: Final = 24  # captures that tables are taken on by; beyond that, a query over all is quicker
 _COLUMNS: Final = pa.schema(
     [(name, pa.string()) for name in ("account", "table", "status", "file")]
     + [(name, pa.int64()) for name in ("rows", "captures", "bytes")]
@@ -155,22 +153,27 @@ def publish_account(lake: Lake, account: str, *, is_anew: bool = False) -> list[
     """
     done: list[Published] = []
     for _ in range(_ROUNDS):
+        there = published(lake.storage, account)
+        if not is_anew and (step := by_new_commits(lake, account, there)) is not None:
+            done = _write(lake, account, step.tables, there, step.commit_files)
+            if step.commit_files == set(lake.list("captures", account).files):
+                break
+            continue
         contents = lake.contents(account, opens_rows=is_anew)
         if not len(contents.captures) and not contents.damage:
             if done:  # forgotten while its tables were written
                 remove_tables(lake.storage, account)
-            elif there := published(lake.storage, account):
+            elif there:
                 _refuse_lost(lake, account, contents, there)
                 remove_tables(lake.storage, account)
             return []
         contents.refuse_damage(account)
-        there = published(lake.storage, account)
         _refuse_newer(account, there)
         _refuse_lost(lake, account, contents, there)
-        tables = from_contents(contents)[account] if is_anew else _taken_on(lake, account, contents, there)
+        tables = from_contents(contents)[account] if is_anew else by_contents(lake, account, contents, there)
         if tables is None:
             return publish_account(lake, account, is_anew=True)
-        done = _write(lake, account, tables, there)
+        done = _write(lake, account, tables, there, contents.commit_files)
         if not lake.changed_since(contents, account):
             break
     return done
@@ -222,62 +225,17 @@ def _refuse_lost(lake: Lake, account: str, contents: Contents, there: Mapping[Ta
     )
 
 
-def _taken_on(lake: Lake, account: str, contents: Contents, there: Mapping[Table, FoundTable]) -> Tables | None:
-    """Take the tables that are there on by the captures that are newer; None where only the whole store can tell."""
-    captures = contents.captures.sort_by([("captured_at", "ascending"), ("capture_id", "ascending")])
-    tables = _whole(there) if there else empty()
-    if tables is None:
-        return None
-    count = len(tables["captures"])
-    known = captures.slice(0, count)
-    if not known["capture_id"].equals(tables["captures"]["capture_id"]) or len(captures) - count > _MOST_STEPS:
-        return None
-    previous = known["captured_at"][-1].as_py() if count else None
-    for capture in captures.slice(count).to_pylist():
-        at = capture["captured_at"]
-        rows = _rows_of(lake, capture) if previous is None or at > previous else None  # runs are told by instants
-        if rows is None:
-            return None
-        tables = go_on(tables, rows, account, capture["capture_id"], at, previous)
-        previous = at
-    return {**tables, "captures": captures_table(captures)}
-
-
-def _whole(there: Mapping[Table, FoundTable]) -> Tables | None:
-    """Return the tables of an account as they were published together; None where they were not, or are damaged."""
-    if set(there) != set(TABLES):
-        return None
-    hashes = there["captures"].hashes
-    states = {table.state for table in there.values()}
-    if len(states) != 1 or None in states:
-        return None
-    if any(hashes.get(name) != table.sha256 for name, table in there.items() if name != "captures"):
-        return None
-    try:
-        return {name: table.rows for name, table in there.items()}
-    except ValueError:
-        return None
-
-
-def _rows_of(lake: Lake, capture: dict[str, Any]) -> pa.Table | None:
-    """Return the rows of a capture that has a file of its own, by image and region; None for a compacted one."""
-    file = parsed(capture["file"])
-    if file is None or file.name != capture["capture_id"]:
-        return None
-    data = lake.read(file)
-    if sha256_of(data) != capture["sha256"]:
-        raise LakeError("its sha256 is another than its commit says", where=file.path, advice="restore the file")
-    return by_image(parse_rows(data, IMAGES).select(ROW.names))
-
-
-def _write(lake: Lake, account: str, tables: Tables, there: Mapping[Table, FoundTable]) -> list[Published]:
+def _write(
+    lake: Lake, account: str, tables: Tables, there: Mapping[Table, FoundTable], commit_files: frozenset[LakeFile]
+) -> list[Published]:
     """Write the tables, `captures` last; those that are the same to the byte stay as they are."""
     newest = tables["captures"]["capture_id"][-1].as_py()
     state = State(newest, len(tables["captures"]))
     hashes: dict[Table, str] = {}
     done = []
     for name in sorted(TABLES, key=lambda name: name == "captures"):
-        data = table_bytes(name, tables[name], state, hashes if name == "captures" else None)
+        made_of = (hashes, digest_of(commit_files)) if name == "captures" else None
+        data = table_bytes(name, tables[name], state, made_of)
         hashes[name] = sha256_of(data)
         file = TableFile(name, account)
         is_there = name in there and there[name].data == data
