@@ -291,12 +291,12 @@ def test_a_signal_cuts_no_upload_short(url: str, monkeypatch: pytest.MonkeyPatch
             signal.raise_signal(signal.SIGINT)
             return stream
 
-    monkeypatch.setattr(storage, "_files", Interrupted())
-    with pytest.raises(KeyboardInterrupt):
-        storage.write(FILE, b"data")
-    monkeypatch.undo()
-    monkeypatch.setattr(storage, "_files", files)
-    assert [entry.size for entry in storage.list("store", everywhere)] in ([], [4])
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_files", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            storage.write(FILE, b"data")
+    # The stand-in for a store keeps, once in many, the frame that the bytes were sent in; bytes that are cut have none.
+    assert all(b"data" in storage.read(entry.path) for entry in storage.list("store", everywhere))
 
 
 @on_a_store
