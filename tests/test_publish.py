@@ -20,12 +20,14 @@ import pytest
 import genesis_etl
 from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.lake.commit import Commit
+from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES, LakeFile
 from genesis_etl.lake.schema import SCHEMA_VERSION, TABLE_SCHEMAS
 from genesis_etl.lake.tables import listed_captures, published
 from genesis_etl.maintenance.compact import compact, compact_account
 from genesis_etl.maintenance.forget import forget
+from genesis_etl.publish import against
 from genesis_etl.publish import publish as publishing
 from genesis_etl.publish.against import has_failed, verify_lake
 from genesis_etl.publish.publish import publish, publish_account, publish_after
@@ -236,6 +238,23 @@ def test_a_commit_that_is_lost_is_no_new_commits_only(is_known_to: str) -> None:
     with pytest.raises(LakeError, match=r"no commit lists|the store has lost"):
         publish_account(Lake("lake"), "default")
     assert {state("lake", name)[1] for name in TABLES} == {3}
+
+
+def test_a_landing_beside_verify_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables that are newer than the captures which were read before them are looked at again."""
+    lake = Lake("lake")
+    land(lake, START, ROWS)
+    publish_account(lake, "default")
+    real, landings = against.from_contents, iter([ROWS[:1]])
+
+    def slow(contents: Contents) -> dict[str, Any]:
+        for rows in landings:
+            land(lake, START + HOUR, rows)
+            publish_account(lake, "default")
+        return real(contents)
+
+    monkeypatch.setattr(against, "from_contents", slow)
+    assert statuses("lake") == [("tables", "ok")]
 
 
 def test_sizes_are_summed_as_the_reports_sum_them() -> None:

@@ -28,6 +28,7 @@ from genesis_etl.times import format_time
 FAILURES = OF_STORE | {"behind", "stranger"}
 _FILES = ["file", "sha256"]  # where the rows of a capture lie, which is all that a compaction changes
 _MEND = "`genesis-etl publish` writes it anew"
+_LOOKS = 4  # beside neighbours that land, whose tables are newer than the captures that were read before them
 
 
 def verify_lake(url: str) -> pa.Table:
@@ -43,16 +44,42 @@ def verify_lake(url: str) -> pa.Table:
             raise
         rows = SCHEMA.empty_table()  # all of the store is lost, and the tables know of it
     is_published = _has_tables(lake)
-    contents = lake.contents()
-    found = [*held(lake, contents), *strangers(lake)]
-    if is_published:
-        bad = {each.file for each in found}
-        there = {file for file in list_tables(lake.storage).files if file.path not in bad}
-        found += list(_compared(lake, contents, {file.account for file in there}, bad))
+    found = [*_of_tables(lake, lake.contents(), is_published), *strangers(lake)]
     never = {each.account for each in found} - {file.account for file in list_tables(lake.storage).files}
     told = [each for each in found if each.account is None or each.account not in never]
     told = [each._replace(file=shown(each.file, 5_000), detail=shown(each.detail, 5_000)) for each in told]
     return pa.concat_tables([rows, pa.Table.from_pylist([each._asdict() for each in told], schema=SCHEMA)])
+
+
+def _of_tables(lake: Lake, contents: Contents, is_published: bool) -> list[Finding]:
+    """Hold the tables against the contents; again where an account was captured or compacted meanwhile."""
+    found = _looked_at(lake, contents, is_published)
+    for _ in range(_LOOKS):
+        moved = {each.account for each in found if each.account and each.status != "ok"}
+        moved = {account for account in moved if _has_moved(lake, contents, account)}
+        if not moved:
+            break
+        contents = lake.contents()
+        again = _looked_at(lake, contents, is_published)
+        found = [each for each in found if each.account not in moved] + [
+            each for each in again if each.account in moved
+        ]
+    return found
+
+
+def _has_moved(lake: Lake, contents: Contents, account: str) -> bool:
+    return {file for file in contents.commit_files if file.account == account} != set(
+        lake.list("captures", account).files
+    )
+
+
+def _looked_at(lake: Lake, contents: Contents, is_published: bool) -> list[Finding]:
+    found = [*held(lake, contents)]
+    if is_published:
+        bad = {each.file for each in found}
+        there = {file for file in list_tables(lake.storage).files if file.path not in bad}
+        found += _compared(lake, contents, {file.account for file in there}, bad)
+    return found
 
 
 def _has_tables(lake: Lake) -> bool:
