@@ -244,7 +244,8 @@ class Lake:
 
     def changed_since(self, contents: Contents, account: str | None = None) -> bool:
         """Tell whether commits (of one account) have come or gone since its contents were read."""
-        return contents.commit_files != set(self.list("captures", account).files)
+        read = {file for file in contents.commit_files if account in (None, file.account)}
+        return read != set(self.list("captures", account).files)
 
     def parse(self, file: LakeFile) -> Commit:
         """Return a listed commit; raises as `parse_commit`, FileNotFoundError where it is gone."""

@@ -56,7 +56,7 @@ def _of_tables(lake: Lake, contents: Contents, is_published: bool) -> list[Findi
     found = _looked_at(lake, contents, is_published)
     for _ in range(_LOOKS):
         moved = {each.account for each in found if each.account and each.status != "ok"}
-        moved = {account for account in moved if _has_moved(lake, contents, account)}
+        moved = {account for account in moved if lake.changed_since(contents, account)}
         if not moved:
             break
         contents = lake.contents()
@@ -65,12 +65,6 @@ def _of_tables(lake: Lake, contents: Contents, is_published: bool) -> list[Findi
             each for each in again if each.account in moved
         ]
     return found
-
-
-def _has_moved(lake: Lake, contents: Contents, account: str) -> bool:
-    return {file for file in contents.commit_files if file.account == account} != set(
-        lake.list("captures", account).files
-    )
 
 
 def _looked_at(lake: Lake, contents: Contents, is_published: bool) -> list[Finding]:
