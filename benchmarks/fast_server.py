@@ -46,11 +46,17 @@ def pages(total: int) -> dict[int, bytes]:
     return rendered
 
 
+def empty(name: str, number: int, total: int = 0) -> bytes:
+    """Render a page with nothing on it: of an empty collection, or past the end of one of so many."""
+    return json.dumps({name: [], "total_count": total, "page": number, "per_page": PER_PAGE}).encode()
+
+
 class Server(asyncio.Protocol):
     """One connection; requests come one after the other on it."""
 
-    def __init__(self, images: dict[int, bytes], latency: float) -> None:
+    def __init__(self, images: dict[int, bytes], total: int, latency: float) -> None:
         self._images = images
+        self._total = total
         self._latency = latency
         self._buffer = b""
 
@@ -64,11 +70,9 @@ class Server(asyncio.Protocol):
             url = urlsplit(head.split(b" ", 2)[1].decode())
             number = int(parse_qs(url.query).get("page", ["1"])[0])
             if url.path.endswith("/images"):
-                empty = b'{"images": [], "total_count": 0, "page": 1, "per_page": 100}'
-                body = self._images.get(number, empty)
+                body = self._images.get(number) or empty("images", number, self._total)
             else:
-                name = url.path.rpartition("/")[2]
-                body = f'{{"{name}": [], "total_count": 0, "page": 1, "per_page": 100}}'.encode()
+                body = empty(url.path.rpartition("/")[2], number)
             date = format_datetime(datetime.now(UTC), usegmt=True)
             answer = (
                 f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: {date}\r\n"
@@ -80,7 +84,7 @@ class Server(asyncio.Protocol):
 async def serve(total: int, latency: float) -> None:
     """Serve until the process is ended."""
     rendered = pages(total)
-    server = await asyncio.get_running_loop().create_server(lambda: Server(rendered, latency), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Server(rendered, total, latency), "127.0.0.1", 0)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/compute/v1", flush=True)
     await server.serve_forever()
 
