@@ -202,14 +202,14 @@ def test_a_process_that_dies_leaves_old_or_new(stride: int) -> None:
 
 
 def test_what_a_killed_run_left_is_swept_after_an_hour() -> None:
-    """A landing removes temporary files of its account that are older than an hour, and no younger ones."""
+    """A compaction removes temporary files of its account that are older than an hour, and no younger ones."""
     land(Lake("lake"), at("2026-11-01"), rows("a"))
     files = (new_file("rows", "default", 2026, "20261101T000000000000Z-00000000", data) for data in (b"old", b"young"))
     old, young = (Path("lake", temporary_path(file.path)) for file in files)
     for file in (old, young):
         file.write_bytes(b"PAR1")
     os.utime(old, (time.time() - 3700,) * 2)
-    land(Lake("lake"), at("2026-11-02"), rows("a"))
+    compact_account(Lake("lake"), "default")
     assert not old.exists()
     assert young.exists()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genesis_etl.errors import LakeError
-from genesis_etl.lake.commit import Capture, Commit, parse_rows
+from genesis_etl.lake.commit import Capture, Commit, Known, parse_rows
 from genesis_etl.lake.evidence import Held
-from genesis_etl.lake.layout import Dataset, LakeFile, Listing
+from genesis_etl.lake.layout import Dataset, LakeFile, Listing, time_of
 from genesis_etl.lake.schema import IMAGES, NewerSchema
 
 _HELD: Final = b"genesis_etl.captures"  # how many captures a compaction's rows file holds, the first and the last
@@ -65,21 +65,33 @@ def newest_capture(
     return None if newest is None else Capture(**newest)
 
 
-def known_captures(lake: Lists, account: str) -> tuple[set[str], int]:
-    """Return the captures of an account, and how many were forgotten, as far as commits can be read now."""
-    ids: set[str] = set()
+def known_captures(lake: Lists, account: str) -> tuple[dict[str, LakeFile], int]:
+    """Return the captures of an account, each with a commit that lists it, and how many were forgotten.
+
+    As far as commits can be read now.
+    """
+    listed: dict[str, LakeFile] = {}
     replaced: set[str] = set()
     forgotten = 0
     for file in sorted(lake.list("captures", account).files, key=_stem, reverse=True):
         if file.kind == "capture":
-            ids.add(file.name)
+            listed[file.name] = file
         elif file.name not in replaced:
             with contextlib.suppress(FileNotFoundError, ValueError, LakeError):
                 commit = lake.parse(file)
-                ids.update(commit.capture_ids)
+                for id in commit.capture_ids:
+                    listed.setdefault(id, file)
                 replaced |= commit.facts.replaced
                 forgotten += commit.facts.forgot.captures if commit.facts.forgot else 0
-    return ids, forgotten
+    return listed, forgotten
+
+
+def newest_known(listed: Collection[str], forgotten: int) -> Known | None:
+    """Return the newest of these captures, and how many there are or, with those that were forgotten, were."""
+    if not listed:
+        return None
+    newest = max(listed)
+    return Known(newest, time_of(newest), len(listed) + forgotten)
 
 
 def forgotten_until(lake: Lists, account: str) -> datetime | None:

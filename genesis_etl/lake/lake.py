@@ -31,7 +31,7 @@ from genesis_etl.lake.commit import (
 )
 from genesis_etl.lake.contents import Contents, Damage, lost_commit, read_contents
 from genesis_etl.lake.evidence import Held
-from genesis_etl.lake.known import held, known_captures, loose_captures, newest_capture, telling
+from genesis_etl.lake.known import held, known_captures, loose_captures, newest_capture, newest_known, telling
 from genesis_etl.lake.layout import (
     Dataset,
     LakeFile,
@@ -39,14 +39,11 @@ from genesis_etl.lake.layout import (
     folder_of,
     is_account,
     is_of_earlier_layout,
-    is_old,
     is_own_folder,
     listed,
     new_file,
     new_name,
     parsed,
-    temporary_path,
-    time_of,
 )
 from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION, schema_version
 from genesis_etl.lake.storage import Patience, Storage, open_storage
@@ -76,7 +73,6 @@ class Lake:
 
         `evidence` are the other fields of `Capture`. On an error nothing new is left.
         """
-        self._sweep_temporary(account)
         captured_at = captured_at.astimezone(UTC)
         capture_id = new_name(captured_at)
         stamps = pa.repeat(pa.scalar(captured_at, IMAGES.field("first_seen").type), len(rows))
@@ -98,7 +94,8 @@ class Lake:
         What it knew of its account is added to `facts`.
         """
         account = captures["account"][0].as_py()
-        facts = replace(facts, known=self.known(account))
+        listed, forgotten = known_captures(self, account)
+        facts = replace(facts, known=newest_known(listed, forgotten))
         if facts.did == "compaction":
             rows = telling(rows, captures)
         data = parquet(rows)
@@ -119,7 +116,7 @@ class Lake:
                     self.storage.delete(rows_file.path)
             raise
         with contextlib.suppress(LakeError):
-            if facts.known is not None and facts.known.capture_id not in known_captures(self, account)[0]:
+            if facts.known is not None and not self._still_lists(listed[facts.known.capture_id], facts.known):
                 # It was forgotten meanwhile, and nobody may take it for lost.
                 record = commit_bytes(captures, replace(facts, known=self.known(account, without=name)))
                 earlier, file = file, new_file("captures", account, year, name, record)
@@ -152,12 +149,9 @@ class Lake:
 
         `without` is the id of a capture that is left out.
         """
-        ids, forgotten = known_captures(self, account)
-        ids.discard(without)
-        if not ids:
-            return None
-        newest = max(ids)
-        return Known(newest, time_of(newest), len(ids) + forgotten)
+        listed, forgotten = known_captures(self, account)
+        listed.pop(without, None)
+        return newest_known(listed, forgotten)
 
     def loose(self, account: str, before: datetime) -> int:
         """Count the captures before a time that lie in files of their own and in no compacted one."""
@@ -273,18 +267,18 @@ class Lake:
                 self.older.add(local)
         return self._whole[path, commit.sha256]
 
+    def _still_lists(self, file: LakeFile, known: Known) -> bool:
+        """Tell whether a capture that this commit listed is known still; its own commit needs no listing."""
+        if file.kind == "capture":
+            with contextlib.suppress(FileNotFoundError):
+                self.read(file)
+                return True
+        return known.capture_id in known_captures(self, file.account)[0]
+
     def _may_be_there(self, file: LakeFile) -> bool:
         if self.storage.keeps_failed_writes:
             return True
         return file in self.list("captures", file.account).files
-
-    def _sweep_temporary(self, account: str) -> None:
-        """Remove what a killed run left half-written more than an hour ago; what hinders it costs no capture."""
-        for dataset in _DATASETS:
-            with contextlib.suppress(LakeError):
-                for file in self.list(dataset, account).temporary:
-                    if is_old(file):
-                        self.storage.delete(temporary_path(file.path))
 
     def _moving(self) -> LakeMoved:
         return LakeMoved(

@@ -7,6 +7,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator, MutableSequence
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -39,7 +40,7 @@ class LocalStorage:
             if not self._walk(below, enters, found):
                 with contextlib.suppress(FileNotFoundError):
                     os.listdir(self._root)  # a lake that is no folder, or may not be looked into, is an error
-        return sorted(found, key=lambda entry: entry.path)
+        return sorted(found, key=attrgetter("path"))
 
     def _walk(self, below: str, enters: Callable[[str], bool], found: MutableSequence[Entry]) -> bool:
         """Add what is below a folder to what was found; tell whether there is such a folder."""
@@ -50,9 +51,10 @@ class LocalStorage:
         with scan:
             for item in scan:
                 path = f"{below}/{item.name}"
-                is_folder = False
-                with contextlib.suppress(OSError):  # a link to nowhere, or in a circle
+                try:
                     is_folder = item.is_dir()
+                except OSError:  # a link to nowhere, or in a circle
+                    is_folder = False
                 if is_folder and enters(path):
                     try:
                         self._walk(path, enters, found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class Patience:
         return since + self.seconds if self.until is None or not is_known else self.until
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Something in a lake: its path below it (`/` between the parts), its bytes, and when it was last written.
 
     `written_at` is in seconds since 1970. A folder is told only where nobody looks into it, or may.
