@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LAKE := data/lake-demo
+VERSION = $(shell sed -n 's/^__version__: Final = "\(.*\)"$$/\1/p' genesis_etl/version.py)
 
-.PHONY: help setup setup-all demo test test-all torture mutants check format bench clean
+.PHONY: help setup setup-all demo test test-all torture mutants check format bench bench-quick release-check clean
 
 help:
 	@echo "make demo      set up, capture 120 days of a simulated account, print both reports"
@@ -12,7 +13,8 @@ help:
 	@echo "make check     lint, format and types"
 	@echo "make torture   the attacks on the three promises, longer, with their figures"
 	@echo "make mutants   small changes to the code, and whether the tests notice; ROOM=rows N=200"
-	@echo "make bench     the measurements of benchmarks/"
+	@echo "make bench     the measurements of benchmarks/, some 20 minutes; make bench-quick against the commit before, 2"
+	@echo "make release-check   what a release needs: version, dates, all tests, the built packages, other Pythons"
 
 setup: .venv/.ready
 
@@ -69,5 +71,18 @@ bench: setup-all
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/sizing.py
 
+# What is changed here beside a commit, the one before unless COMMIT names another.
+bench-quick: setup
+	$(BIN)/python benchmarks/quick.py $(COMMIT)
+
+# What a release needs: nothing uncommitted, a version without a tag and with a dated section in CHANGELOG.md, every
+# test (the built packages with the lowest versions and in each Python from 3.11 on that is here, too); then the packages.
+release-check: check test-all
+	@test -z "$$(git status --porcelain)" || { git status --short; echo "error: commit these first"; exit 1; }
+	@test -z "$$(git tag --list v$(VERSION))" || { echo "error: v$(VERSION) is a tag already; raise the version"; exit 1; }
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	@echo "dist/ holds $(VERSION); tag it: git tag v$(VERSION)"
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

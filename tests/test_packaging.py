@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, Final
@@ -24,6 +26,8 @@ import pandas as pd
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import genesis_etl
 
 ROOT: Final = Path(__file__).parent.parent
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -121,9 +125,21 @@ def built(room: Path, checkout: Path) -> tuple[Path, Path]:
     return sdist, wheel
 
 
-def installed(folder: Path, *wanted: str | Path, constraint: Path) -> Path:
-    """Install into an empty environment; return its Python."""
-    call(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+def other_python(version: str) -> str | None:
+    """Return a Python of this version that is on this machine, None where there is none."""
+    found = shutil.which(f"python{version}")
+    there = [found] if found else []
+    there += map(str, sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}")))
+    there += map(str, sorted(Path(os.environ.get("PYENV_ROOT", "/nowhere")).glob(f"versions/{version}.*/bin/python")))
+    for python in there:
+        if not subprocess.run([python, "-c", "import venv, ssl, sqlite3"], capture_output=True, check=False).returncode:
+            return python
+    return None
+
+
+def installed(folder: Path, *wanted: str | Path, constraint: Path, of: str = sys.executable) -> Path:
+    """Install into an empty environment of a Python; return the environment's."""
+    call(of, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     python = folder / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python)
     call(*pip, "install", "--quiet", "--no-compile", "--constraint", constraint, *wanted, cwd=folder.parent)
@@ -144,6 +160,16 @@ def oldest(room: Path, built: tuple[Path, Path]) -> Path:
     others = room / "others.txt"
     others.write_text("\n".join(f"{name}=={version}" for name, version in PINS.items() if name not in ours))
     return installed(room / "oldest", built[1], *map(lowest, NEEDED), constraint=others)
+
+
+@pytest.fixture(scope="module")
+def newer(room: Path, built: tuple[Path, Path], request: pytest.FixtureRequest) -> Path:
+    """Install the wheel for another Python, in the tested versions."""
+    version: str = request.param
+    python = other_python(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here")
+    return installed(room / version, built[1], constraint=ROOT / "requirements.txt", of=python)
 
 
 @contextmanager
@@ -190,6 +216,14 @@ def test_the_pins_are_versions_that_the_package_allows() -> None:
             assert requirement.specifier.contains(pin), f"{requirement} does not allow {pin}"
 
 
+def test_the_changelog_begins_with_this_version() -> None:
+    """The newest section of the changelog is of the version that the package says, and has a date."""
+    sections = re.findall(r"^## \[(.+)\](.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    version, dated = sections[0]
+    assert version == genesis_etl.__version__
+    assert date.fromisoformat(dated.removeprefix(" - "))
+
+
 def test_prefect_comes_with_the_flows_alone() -> None:
     """Neither Prefect nor what it is pinned with is needed; `flows` brings them, and `dask` what `flows` does."""
     names = {extra: {each.name for each in wanted} for extra, wanted in EXTRAS.items()}
@@ -226,11 +260,24 @@ def test_the_wheel_is_the_package_and_the_sdist_makes_it(built: tuple[Path, Path
 @pytest.mark.xdist_group("packaging")
 @pytest.mark.parametrize("versions", ["pinned", "oldest"])
 def test_an_installed_package_does_what_the_readme_says(versions: str, request: pytest.FixtureRequest) -> None:
-    """In an empty environment, with tested or with the lowest versions: capture, report, page, tables, four lines.
+    """In an empty environment, with tested or with the lowest versions: capture, report, page, tables, four lines."""
+    does_what_the_readme_says(request.getfixturevalue(versions))
+
+
+@pytest.mark.slow
+@pytest.mark.whole
+@pytest.mark.xdist_group("packaging")
+@pytest.mark.parametrize("newer", ["3.12", "3.13"], indirect=True)
+def test_an_installed_package_runs_on_newer_pythons(newer: Path) -> None:
+    """The same on each newer Python that is on this machine."""
+    does_what_the_readme_says(newer)
+
+
+def does_what_the_readme_says(python: Path) -> None:
+    """Try an installed package outside a checkout.
 
     Every room of the package can be imported, the two of extras say which one is missing, and nothing else is there.
     """
-    python: Path = request.getfixturevalue(versions)
     etl = python.parent / "genesis-etl"
     folder = python.parents[1] / "work"
     folder.mkdir()
