@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from run import COMMAND, HERE, Run, Table, fast_server, markdown, median, run, timed, weight
-from year import FIRST, HOUR, REGIONS, row, table
+from year import land_many
 
 from genesis_etl.lake.lake import Lake
 from genesis_etl.maintenance.compact import compact
@@ -102,21 +101,6 @@ def workers(folder: Path, accounts: int, images: int) -> Table:
     return rows
 
 
-def land(url: str, accounts: int, captures: int) -> None:
-    """Land hourly captures of so many accounts, each of 100 images in 300 rows that stand still."""
-    lake = Lake(url)
-    before = FIRST - timedelta(days=30)
-    state = [row(n, "cloud-image", region, before) for n in range(48) for region in REGIONS[:5]]
-    state += [row(n, "snapshot", REGIONS[n % 6], before) for n in range(40, 100)]
-    rows = table(state)
-    facts: dict[str, Any] = {"images": 100, "snapshots": 60, "requests": 2, "retries": 0, "passes": 1}
-    facts |= {"endpoint": "https://api.genesiscloud.com/compute/v1", "etl_version": "benchmark", "listed_snapshots": 0}
-    for hour in range(captures):
-        at = FIRST + hour * HOUR
-        for number in range(accounts):
-            lake.land(rows, account=f"a{number:05}", captured_at=at, finished_at=at, **facts)
-
-
 def lakes(folder: Path, sizes: tuple[tuple[int, int], ...]) -> Table:
     """Time what reads a lake of many accounts, loose and after a compaction."""
     rows: Table = [
@@ -125,7 +109,7 @@ def lakes(folder: Path, sizes: tuple[tuple[int, int], ...]) -> Table:
     for accounts, captures in sizes:
         url = str(folder / "many")
         shutil.rmtree(url, ignore_errors=True)
-        land(url, accounts, captures)
+        land_many(url, accounts, captures)
         repeats = 3 if accounts < 1_000 else 1
         rows.append([f"{accounts:,} × {captures}", "loose", *reading(url, repeats)])
         if captures > 1:

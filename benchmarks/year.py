@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,10 +58,11 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=ROW)
 
 
-def land_year(url: str, captures: int = 8_760, start: int = 0) -> None:
+def land_year(url: str, captures: int = 8_760, start: int = 0, landed: list[float] | None = None) -> None:
     """Land hourly captures of an account that makes and deletes snapshots every hour, from hour `start` on.
 
-    The account is the same whatever is landed of it; what lies before `start` is lived through, not landed.
+    The account is the same whatever is landed of it; what lies before `start` is lived through, not landed. How many
+    seconds each landing took is added to `landed`.
     """
     chance = random.Random(1)
     lake = Lake(url)
@@ -87,6 +89,7 @@ def land_year(url: str, captures: int = 8_760, start: int = 0) -> None:
             moving, is_changed = table(living), False
         rows = pa.concat_tables([shared, moving]).combine_chunks()
         count = SHARED_IMAGES + len(living)
+        began = time.monotonic()
         lake.land(
             rows,
             account=ACCOUNT,
@@ -101,6 +104,22 @@ def land_year(url: str, captures: int = 8_760, start: int = 0) -> None:
             etl_version="benchmark",
             listed_snapshots=0,
         )
+        if landed is not None:
+            landed.append(time.monotonic() - began)
+
+
+def land_many(url: str, accounts: int, captures: int, last: datetime = FIRST) -> None:
+    """Land hourly captures up to `last` of so many accounts, each of 100 images in 300 rows that stand still."""
+    lake = Lake(url)
+    before = last - timedelta(days=30)
+    state = [row(n, "cloud-image", region, before) for n in range(48) for region in REGIONS[:5]]
+    state += [row(n, "snapshot", REGIONS[n % 6], before) for n in range(40, 100)]
+    rows = table(state)
+    facts: dict[str, Any] = {"images": 100, "snapshots": 60, "requests": 2, "retries": 0, "passes": 1}
+    facts |= {"endpoint": "https://api.genesiscloud.com/compute/v1", "etl_version": "benchmark", "listed_snapshots": 0}
+    for hour in reversed(range(captures)):
+        for number in range(accounts):
+            lake.land(rows, account=f"a{number:05}", captured_at=last - hour * HOUR, finished_at=last, **facts)
 
 
 if __name__ == "__main__":
