@@ -126,9 +126,10 @@ class OpenLake:
     def held(self) -> Iterator[None]:
         """Answer from what the lake holds now, without looking each time whether a commit has come or gone.
 
-        A file that is gone is still looked for again.
+        There will be many questions, so the runs of all files are read and merged first. A file that is gone when it
+        is needed after that is still looked for again.
         """
-        self._fresh()
+        self._fresh()[1].merge_runs()
         self._is_held = True
         try:
             yield

@@ -27,6 +27,7 @@ _ON_DEMAND: Final = (
     "lake_periods",
     "lake_rows",
     "lake_runs",
+    "lake_stays",
     "images",
     "image_regions",
     "image_history",
@@ -53,6 +54,11 @@ class Engine(ABC):
         """Run one SELECT of the user's; ReportError for anything else."""
         self._need(*self._waiting)  # in whatever way the user's names them
         return self._sql(statement)
+
+    def merge_runs(self) -> None:
+        """Put together, once for all statements to come, the runs of all files that go on in the next capture."""
+        self._table("lake_merged_runs", self.select("select * from lake_stays"))
+        self._view("lake_runs", "select * from lake_merged_runs")
 
     @abstractmethod
     def _select(self, sql: str, parameters: Mapping[str, Any] | None) -> pa.Table:

@@ -110,7 +110,7 @@ class Warehouse(Engine):
             self._connection.unregister("lake_commits")
 
     def _view(self, name: str, sql: str) -> None:
-        self._run(f"create view {name} as {sql}")
+        self._run(f"create or replace view {name} as {sql}")
 
     def _name_of(self, path: str) -> str:
         return path
