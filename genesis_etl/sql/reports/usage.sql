@@ -102,7 +102,9 @@ stays as (
         e.size_gib,
         date_diff('microsecond', cast('1970-01-01' as timestamptz), b.captured_at) as begin_us,
         date_diff('microsecond', cast('1970-01-01' as timestamptz), coalesce(g.captured_at, a.newest_at)) as end_us,
-        date_diff('microsecond', cast('1970-01-01' as timestamptz), l.captured_at) as last_us
+        date_diff('microsecond', cast('1970-01-01' as timestamptz), l.captured_at) as last_us,
+        year(b.captured_at) * 12 + month(b.captured_at) as begin_month,
+        year(coalesce(g.captured_at, a.newest_at)) * 12 + month(coalesce(g.captured_at, a.newest_at)) as end_month
     from edges as e
     inner join accounts as a
         on a.account = e.account
@@ -131,6 +133,7 @@ pieces as (
     select
         cast(date_trunc($by, cast(day as timestamp)) as date) as period,
         cast(date_trunc('month', cast(day as timestamp)) as date) as month,
+        max(year(day) * 12 + month(day)) as month_number,
         date_diff('day', cast('1970-01-01' as date), min(day)) * 86400000000 as begin_us,
         (date_diff('day', cast('1970-01-01' as date), max(day)) + 1) * 86400000000 as end_us
     from lake_calendar
@@ -192,6 +195,11 @@ shown as (
         end
 ),
 
+-- a stay in each of its months, so that pieces are found by an equality
+walked as (
+    select *, unnest(generate_series(begin_month, end_month)) as month_number from stays
+),
+
 -- a capture is a moment: what it holds was there, though it took no time
 parts as (
     select
@@ -207,8 +215,9 @@ parts as (
     from shown as h
     inner join pieces as p
         on p.period = h.period
-    inner join stays as s
-        on s.shown_account is not distinct from h.account
+    inner join walked as s
+        on s.month_number = p.month_number
+        and s.shown_account is not distinct from h.account
         and s.begin_us < p.end_us
         and (s.end_us > p.begin_us or s.last_us >= p.begin_us)
 ),
