@@ -49,23 +49,33 @@ def sandbox(serve: Callable[..., Sandbox]) -> Sandbox:
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        *(Fault("retry-after", after=after) for after in ("0", "0.01", "-5", "soon", "", "1e3", "Thu, 99 Foo 2026")),
-        Fault("retry-after", after="Fri, 20 Nov 2026 11:00:00 GMT"),  # in the past of the sandbox's Date
-        *(Fault("status", status=status) for status in (408, 425, 429, 500, 502, 503, 504, 507, 520, 599)),
-        Fault("retry-after", status=503, after="0.01"),
-        *(Fault(kind, where=where, bytes=9) for kind in ("close", "reset") for where in ("start", "headers", "body")),
-        Fault("short-body"),
-        Fault("cut-chunks"),
-        Fault("raw", body=b"SSH-2.0-OpenSSH\r\n"),
-        Fault("gzip-invalid"),
-        Fault("gzip-cut"),
-        Fault("gzip"),
-        Fault("encoding", encoding="x-unknown"),
-        Fault("encoding", encoding="br"),
-        Fault("hang", seconds=0.1),
-        Fault("delay", seconds=0.1),
-    ],
+    fewer(
+        [
+            *(
+                Fault("retry-after", after=after)
+                for after in ("0", "0.01", "-5", "soon", "", "1e3", "Thu, 99 Foo 2026")
+            ),
+            Fault("retry-after", after="Fri, 20 Nov 2026 11:00:00 GMT"),  # in the past of the sandbox's Date
+            *(Fault("status", status=status) for status in (408, 425, 429, 500, 502, 503, 504, 507, 520, 599)),
+            Fault("retry-after", status=503, after="0.01"),
+            *(
+                Fault(kind, where=where, bytes=9)
+                for kind in ("close", "reset")
+                for where in ("start", "headers", "body")
+            ),
+            Fault("short-body"),
+            Fault("cut-chunks"),
+            Fault("raw", body=b"SSH-2.0-OpenSSH\r\n"),
+            Fault("gzip-invalid"),
+            Fault("gzip-cut"),
+            Fault("gzip"),
+            Fault("encoding", encoding="x-unknown"),
+            Fault("encoding", encoding="br"),
+            Fault("hang", seconds=0.1),
+            Fault("delay", seconds=0.1),
+        ],
+        12,
+    ),
     ids=lambda fault: "-".join([fault.kind, *map(str, fault.options.values())])[:40],
 )
 def test_what_passes_leaves_no_trace(sandbox: Sandbox, fault: Fault) -> None:
@@ -114,7 +124,9 @@ def test_a_retry_after_holds_every_thread() -> None:
 # --- what does not pass ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("after", ["86400", "9" * 400, format_datetime(datetime(2027, 1, 1, tzinfo=UTC), usegmt=True)])
+@pytest.mark.parametrize(
+    "after", fewer(["86400", "9" * 400, format_datetime(datetime(2027, 1, 1, tzinfo=UTC), usegmt=True)], 2)
+)
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_wait_beyond_the_deadline_ends_the_capture_at_once(sandbox: Sandbox, after: str, status: int) -> None:
     """Whoever asks for more time than the capture has left is told so instead of being waited for."""
@@ -136,27 +148,36 @@ def test_a_429_for_ever_ends_with_the_capture(sandbox: Sandbox, after: str) -> N
 
 @pytest.mark.parametrize(
     ("fault", "exit_code", "words"),
-    [
-        (Fault("status", times=0, status=503), 4, ("503", "attempt 4 of 4")),
-        *((Fault("status", times=0, status=status), 5, (str(status),)) for status in (400, 405, 422, 418, 501, 505)),
-        *((Fault("status", times=0, status=status), 5, (str(status),)) for status in (201, 202, 204, 206, 300, 304)),
-        (Fault("status", times=0, status=404), 5, ("404", "a page before could be read")),
-        (Fault("status", times=0, status=403), 3, ("403", "GENESISCLOUD_TOKEN")),
-        (Fault("status", times=0, status=401), 3, ("401", "GENESISCLOUD_TOKEN")),
-        (Fault("close", times=0), 4, ("attempt 4 of 4",)),
-        (Fault("reset", times=0, where="body"), 4, ("reset",)),
-        (Fault("short-body", times=0), 4, ("attempt 4 of 4",)),
-        (Fault("cut-chunks", times=0), 4, ("attempt 4 of 4",)),
-        (Fault("raw", times=0, body=b"\x00" * 100), 4, ("attempt 4 of 4",)),
-        (Fault("gzip-invalid", times=0), 5, ("unpacked",)),
-        (Fault("gzip-cut", times=0), 5, ("may be cut",)),
-        (Fault("encoding", times=0, encoding="x-unknown"), 5, ("x-unknown",)),
-        (Fault("gzip-bomb", times=0, megabytes=300), 5, ("larger than 32 MiB",)),
-        (Fault("endless", times=0, of="items"), 5, ("larger than 32 MiB",)),
-        (Fault("endless", times=0, of="space"), 5, ("larger than 32 MiB",)),
-        (Fault("hang", times=0), 4, ("no whole answer within 0.3 s",)),
-        *((Fault("drip", times=0, part=part), 4, ("0.3 s",)) for part in ("headers", "body", "space")),
-    ],
+    fewer(
+        [
+            (Fault("status", times=0, status=503), 4, ("503", "attempt 4 of 4")),
+            *(
+                (Fault("status", times=0, status=status), 5, (str(status),))
+                for status in (400, 405, 422, 418, 501, 505)
+            ),
+            *(
+                (Fault("status", times=0, status=status), 5, (str(status),))
+                for status in (201, 202, 204, 206, 300, 304)
+            ),
+            (Fault("status", times=0, status=404), 5, ("404", "a page before could be read")),
+            (Fault("status", times=0, status=403), 3, ("403", "GENESISCLOUD_TOKEN")),
+            (Fault("status", times=0, status=401), 3, ("401", "GENESISCLOUD_TOKEN")),
+            (Fault("close", times=0), 4, ("attempt 4 of 4",)),
+            (Fault("reset", times=0, where="body"), 4, ("reset",)),
+            (Fault("short-body", times=0), 4, ("attempt 4 of 4",)),
+            (Fault("cut-chunks", times=0), 4, ("attempt 4 of 4",)),
+            (Fault("raw", times=0, body=b"\x00" * 100), 4, ("attempt 4 of 4",)),
+            (Fault("gzip-invalid", times=0), 5, ("unpacked",)),
+            (Fault("gzip-cut", times=0), 5, ("may be cut",)),
+            (Fault("encoding", times=0, encoding="x-unknown"), 5, ("x-unknown",)),
+            (Fault("gzip-bomb", times=0, megabytes=300), 5, ("larger than 32 MiB",)),
+            (Fault("endless", times=0, of="items"), 5, ("larger than 32 MiB",)),
+            (Fault("endless", times=0, of="space"), 5, ("larger than 32 MiB",)),
+            (Fault("hang", times=0), 4, ("no whole answer within 0.3 s",)),
+            *((Fault("drip", times=0, part=part), 4, ("0.3 s",)) for part in ("headers", "body", "space")),
+        ],
+        12,
+    ),
     ids=lambda value: f"{value.kind}-{next(iter(value.options.values()), '')}" if isinstance(value, Fault) else "",
 )
 def test_what_does_not_pass_is_refused(sandbox: Sandbox, fault: Fault, exit_code: int, words: tuple[str, ...]) -> None:
@@ -187,7 +208,7 @@ def test_a_wrong_token_is_refused(sandbox: Sandbox) -> None:
     assert len(sandbox.requests) == 1
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", fewer([301, 302, 303, 307, 308], 2))
 @pytest.mark.parametrize("target", ["http://127.0.0.1:{port}/x", "//127.0.0.1:{port}/", "/compute/v1/images?page=1"])
 def test_no_redirect_is_followed(sandbox: Sandbox, status: int, target: str) -> None:
     """No redirect leads the token anywhere, not even back to the same host."""

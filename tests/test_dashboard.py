@@ -207,11 +207,11 @@ def test_hostile_names_make_no_element(tmp_path: Path) -> None:
             for day in range(11, 18)
         }
         land_all(Lake(str(url)), states)
-    tags = {url: sorted(tag for tag, _ in page_of(url).elements) for url in (harmless, hostile)}
-    assert set(tags[hostile]) == set(tags[harmless])
     page = page_of(hostile)
-    assert tags[hostile].count("script") == 1
-    assert "img" not in tags[hostile]
+    tags = [tag for tag, _ in page.elements]
+    assert set(tags) == {tag for tag, _ in page_of(harmless).elements}
+    assert tags.count("script") == 1
+    assert "img" not in tags
     for _, attributes in page.elements:
         assert not any(name.startswith("on") or name in ("src", "style") for name in attributes)
         assert all(not (value or "").startswith("javascript:") for name, value in attributes.items() if name == "href")

@@ -72,6 +72,7 @@ def test_a_running_server_shows_the_flow_completed_with_its_tasks(
     assert all(tasks[name]["total_run_time"] > 0 for name in steps)
 
 
+@pytest.mark.slow
 def test_a_failing_account_stops_no_other_and_fails_the_flow_by_name(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from genesis_etl.pipeline import export
 from genesis_etl.rows import to_rows
 from genesis_etl.sandbox import Fault, Sandbox
 from tests.commands import Run
-from tests.conftest import later, refused, settings_for, some_images, some_instances, some_snapshots
+from tests.conftest import fewer, later, refused, settings_for, some_images, some_instances, some_snapshots
 from tests.histories import Row, at, land_all, report, row
 
 Item = dict[str, Any]
@@ -134,7 +134,7 @@ def test_an_instance_without_a_usable_name_is_refused(serve: Callable[..., Sandb
 
 
 @pytest.mark.parametrize("status", [403, 404])
-@pytest.mark.parametrize(("page", "count"), [(1, 2), (1, 250), (2, 250), (3, 250)])
+@pytest.mark.parametrize(("page", "count"), fewer([(1, 2), (1, 250), (2, 250), (3, 250)], 2))
 def test_instances_that_are_refused(serve: Callable[..., Sandbox], page: int, count: int, status: int) -> None:
     """403 and 404, wherever it begins, leave null what they would tell, with a note; the capture stands."""
     sandbox = serve(collections=Account(*some_instances(count)))
@@ -274,15 +274,18 @@ def test_an_instance_that_goes_is_told_once_by_each_of_its_snapshots() -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [
-        (("vm", "web", True), ("vm", "web", True)),
-        (("vm", "web", True), ("vm", "renamed", True)),
-        (("vm", "web", True), ("vm", None, None)),
-        (("vm", None, None), ("vm", "web", True)),
-        (("vm", None, None), ("vm", None, False)),
-        (("vm", None, False), ("vm", "web", True)),
-        (("vm", None, False), ("vm", None, None)),
-    ],
+    fewer(
+        [
+            (("vm", "web", True), ("vm", "web", True)),
+            (("vm", "web", True), ("vm", "renamed", True)),
+            (("vm", "web", True), ("vm", None, None)),
+            (("vm", None, None), ("vm", "web", True)),
+            (("vm", None, None), ("vm", None, False)),
+            (("vm", None, False), ("vm", "web", True)),
+            (("vm", None, False), ("vm", None, None)),
+        ],
+        3,
+    ),
     ids=str,
 )
 def test_nothing_else_about_an_instance_is_a_change(before: Any, after: Any) -> None:

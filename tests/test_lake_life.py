@@ -404,7 +404,7 @@ def test_accounts_of_the_older_version_answer(newer_lakes: Path, run: Run) -> No
     assert default == {name: data for name, data in snapshot_of("lake").items() if "/default/" in name}
 
 
-@pytest.mark.parametrize("is_compacted", [False, True])
+@pytest.mark.parametrize("is_compacted", fewer([False, True], 1))
 def test_an_older_version_does_not_export_into_newer_captures(
     is_compacted: bool, newer: Newer, release: dict[str, str], serve: Callable[..., Sandbox]
 ) -> None:
@@ -571,6 +571,7 @@ def at_every_file(
         yield lake, to, gone
 
 
+@SLOW
 def test_commits_first_a_copy_is_whole_whatever_happens_meanwhile() -> None:
     """A landing, a compaction and a sweep before any file of it: each account is told as before or after, no 6."""
     aged("source")

@@ -18,7 +18,7 @@ from genesis_etl.errors import BadPage
 from genesis_etl.pipeline import export
 from genesis_etl.sandbox import Fault, Sandbox
 from genesis_etl.settings import Settings
-from tests.conftest import files_of, listing, refused, settings_for, some_images
+from tests.conftest import fewer, files_of, listing, refused, settings_for, some_images
 
 NESTED = "[" * 900 + "]" * 900
 
@@ -47,59 +47,62 @@ def with_text(field: str, literal: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("sent", "words"),
-    [
-        ("<!doctype html>\n<html>" + "x" * 500, ("expected JSON", "<!doctype html>\\n<html>xxx")),
-        ("", ("expected JSON, got an empty body",)),
-        ("   \n", ("an empty body",)),
-        ("null", ("expected a JSON object, got null",)),
-        ("[]", ("expected a JSON object",)),
-        ('"images"', ("expected a JSON object",)),
-        ("17", ("expected a JSON object",)),
-        ('{"error": "no\x1b[31m"}', ("expected JSON",)),
-        ('{"error": "down"}', ("expected a list under 'images'", '{"error": "down"}')),
-        (body(images=None), ("expected a list under 'images'",)),
-        (body(images={}), ("expected a list under 'images'",)),
-        ({"snapshots": [], "total_count": 0, "page": 1, "per_page": 100}, ("expected a list under 'images'",)),
-        (body([], total_count=3), ("first page is empty though total_count is 3",)),
-        *(
-            (body(total_count=wrong), ("total_count", shown))
-            for wrong, shown in (("3", "'3'"), (-1, "-1"), (True, "True"), (None, "None"), (3.0, "3.0"), ([], "[]"))
-        ),
-        ({"images": [], "page": 1, "per_page": 100}, ("total_count", "None")),
-        *(
-            (body(page=wrong), ("asked for page 1", shown))
-            for wrong, shown in ((2, "2"), (0, "0"), ("1", "'1'"), (1.0, "1.0"), (True, "True"), (None, "None"))
-        ),
-        ({"images": [], "total_count": 0, "per_page": 100}, ("asked for page 1, the answer says page None",)),
-        *((body(per_page=wrong), ("asked for per_page 100",)) for wrong in (0, -1, 101, "100", None, True, 50.0)),
-        ({"images": [], "total_count": 0, "page": 1}, ("asked for per_page 100, the answer says None",)),
-        (body(some_images(1) * 2), ("item 1 has the id", "of an earlier one")),
-        *((body([*some_images(1), wrong]), ("item 1 is no object",)) for wrong in (None, "x", 1, [])),
-        *(
-            (body([some_images(1)[0], {**some_images(2)[1], "id": wrong}]), ("item 1 has the id", shown))
-            for wrong, shown in ((None, "None"), (17, "17"), ("", "''"), (["a"], "['a']"), (True, "True"))
-        ),
-        (body([{"name": "x"}]), ("item 0 has the id None",)),
-        *((with_text("size", number), (number,)) for number in ("NaN", "Infinity", "-Infinity", "1e999", "-1e400")),
-        (with_text("size", "0.1000000000000000055511151231257827021181583404541015626"), ("more digits",)),
-        (with_text("size", "9007199254740993.0"), ("more digits",)),
-        (with_text("size", "1" + "0" * 5000), ("cannot be kept exactly",)),
-        (with_text("size", "01"), ("expected JSON",)),
-        (with_text("name", '"twice"'), ("the same key twice",)),
-        (b'{"total_count": 0, ' + json.dumps(body()).encode()[1:], ("the same key twice",)),
-        (with_text("note", '"\\ud83d"'), ("half a surrogate pair",)),
-        (with_text("note", '"\\ude00\\ud83d"'), ("half a surrogate pair",)),
-        (with_text("no\\udcffte", "1"), ("half a surrogate pair",)),
-        (with_text("note", '"\ud83d"'), ("not UTF-8",)),
-        (with_text("note", "[" * 100_000 + "]" * 100_000), ("cannot be kept exactly",)),
-        (json.dumps(body(some_images(1, name="Größe")), ensure_ascii=False).encode("latin-1"), ("not UTF-8",)),
-        (json.dumps(body()).encode("utf-16"), ("not UTF-8",)),
-        (json.dumps(body()).encode("utf-16-le"), ("expected JSON",)),
-        (json.dumps(body()).encode("utf-8-sig"), ("expected JSON",)),
-        (json.dumps(body()) + "]", ("expected JSON",)),
-        (json.dumps(body()) * 2, ("expected JSON",)),
-        (with_text("note", '"a\nb"'), ("expected JSON",)),
-    ],
+    fewer(
+        [
+            ("<!doctype html>\n<html>" + "x" * 500, ("expected JSON", "<!doctype html>\\n<html>xxx")),
+            ("", ("expected JSON, got an empty body",)),
+            ("   \n", ("an empty body",)),
+            ("null", ("expected a JSON object, got null",)),
+            ("[]", ("expected a JSON object",)),
+            ('"images"', ("expected a JSON object",)),
+            ("17", ("expected a JSON object",)),
+            ('{"error": "no\x1b[31m"}', ("expected JSON",)),
+            ('{"error": "down"}', ("expected a list under 'images'", '{"error": "down"}')),
+            (body(images=None), ("expected a list under 'images'",)),
+            (body(images={}), ("expected a list under 'images'",)),
+            ({"snapshots": [], "total_count": 0, "page": 1, "per_page": 100}, ("expected a list under 'images'",)),
+            (body([], total_count=3), ("first page is empty though total_count is 3",)),
+            *(
+                (body(total_count=wrong), ("total_count", shown))
+                for wrong, shown in (("3", "'3'"), (-1, "-1"), (True, "True"), (None, "None"), (3.0, "3.0"), ([], "[]"))
+            ),
+            ({"images": [], "page": 1, "per_page": 100}, ("total_count", "None")),
+            *(
+                (body(page=wrong), ("asked for page 1", shown))
+                for wrong, shown in ((2, "2"), (0, "0"), ("1", "'1'"), (1.0, "1.0"), (True, "True"), (None, "None"))
+            ),
+            ({"images": [], "total_count": 0, "per_page": 100}, ("asked for page 1, the answer says page None",)),
+            *((body(per_page=wrong), ("asked for per_page 100",)) for wrong in (0, -1, 101, "100", None, True, 50.0)),
+            ({"images": [], "total_count": 0, "page": 1}, ("asked for per_page 100, the answer says None",)),
+            (body(some_images(1) * 2), ("item 1 has the id", "of an earlier one")),
+            *((body([*some_images(1), wrong]), ("item 1 is no object",)) for wrong in (None, "x", 1, [])),
+            *(
+                (body([some_images(1)[0], {**some_images(2)[1], "id": wrong}]), ("item 1 has the id", shown))
+                for wrong, shown in ((None, "None"), (17, "17"), ("", "''"), (["a"], "['a']"), (True, "True"))
+            ),
+            (body([{"name": "x"}]), ("item 0 has the id None",)),
+            *((with_text("size", number), (number,)) for number in ("NaN", "Infinity", "-Infinity", "1e999", "-1e400")),
+            (with_text("size", "0.1000000000000000055511151231257827021181583404541015626"), ("more digits",)),
+            (with_text("size", "9007199254740993.0"), ("more digits",)),
+            (with_text("size", "1" + "0" * 5000), ("cannot be kept exactly",)),
+            (with_text("size", "01"), ("expected JSON",)),
+            (with_text("name", '"twice"'), ("the same key twice",)),
+            (b'{"total_count": 0, ' + json.dumps(body()).encode()[1:], ("the same key twice",)),
+            (with_text("note", '"\\ud83d"'), ("half a surrogate pair",)),
+            (with_text("note", '"\\ude00\\ud83d"'), ("half a surrogate pair",)),
+            (with_text("no\\udcffte", "1"), ("half a surrogate pair",)),
+            (with_text("note", '"\ud83d"'), ("not UTF-8",)),
+            (with_text("note", "[" * 100_000 + "]" * 100_000), ("cannot be kept exactly",)),
+            (json.dumps(body(some_images(1, name="Größe")), ensure_ascii=False).encode("latin-1"), ("not UTF-8",)),
+            (json.dumps(body()).encode("utf-16"), ("not UTF-8",)),
+            (json.dumps(body()).encode("utf-16-le"), ("expected JSON",)),
+            (json.dumps(body()).encode("utf-8-sig"), ("expected JSON",)),
+            (json.dumps(body()) + "]", ("expected JSON",)),
+            (json.dumps(body()) * 2, ("expected JSON",)),
+            (with_text("note", '"a\nb"'), ("expected JSON",)),
+        ],
+        24,
+    ),
     ids=lambda value: value[0][:30] if isinstance(value, tuple) else "",
 )
 def test_an_unusable_page_is_refused(sandbox: Sandbox, sent: Any, words: tuple[str, ...]) -> None:
@@ -119,33 +122,43 @@ def test_a_field_that_a_later_page_lacks(sandbox: Sandbox, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("collection", "field", "wrong"),
-    [
-        *(("images", name, None) for name in ("name", "type", "created_at")),
-        *(("images", name, 5) for name in ("name", "type", "created_at", "regions", "os_type", "family", "slug")),
-        *(("images", name, ["a"]) for name in ("name", "os_type", "updated_at", "slug")),
-        ("images", "regions", "ARC-IS-HAF-1"),
-        ("images", "regions", {"a": 1}),
-        ("images", "regions", ["ARC-IS-HAF-1", None]),
-        ("images", "regions", ["ARC-IS-HAF-1", ""]),
-        ("images", "regions", [["ARC-IS-HAF-1"]]),
-        ("images", "regions", [1]),
-        ("images", "versions", "2024"),
-        ("images", "versions", [1]),
-        *(
-            ("images", "created_at", text)
-            for text in ("", "yesterday", "2020-13-01T00:00:00Z", "2020-01-01T25:00:00Z", "1584374472", "x" * 10_000)
-        ),
-        ("images", "updated_at", "never"),
-        ("snapshots", "name", None),
-        ("snapshots", "created_at", None),
-        ("snapshots", "created_at", "0000-00-00T00:00:00Z"),
-        ("snapshots", "region", ["NORD-NO-KRS-1"]),
-        ("snapshots", "region", ""),
-        ("snapshots", "status", 1),
-        *(("snapshots", "size", wrong) for wrong in ("80 GiB", "", "-1", -1, True, [80], 2**60, "9" * 40, "8e1")),
-        ("snapshots", "source_instance_id", {}),
-        ("snapshots", "resource_id", 7),
-    ],
+    fewer(
+        [
+            *(("images", name, None) for name in ("name", "type", "created_at")),
+            *(("images", name, 5) for name in ("name", "type", "created_at", "regions", "os_type", "family", "slug")),
+            *(("images", name, ["a"]) for name in ("name", "os_type", "updated_at", "slug")),
+            ("images", "regions", "ARC-IS-HAF-1"),
+            ("images", "regions", {"a": 1}),
+            ("images", "regions", ["ARC-IS-HAF-1", None]),
+            ("images", "regions", ["ARC-IS-HAF-1", ""]),
+            ("images", "regions", [["ARC-IS-HAF-1"]]),
+            ("images", "regions", [1]),
+            ("images", "versions", "2024"),
+            ("images", "versions", [1]),
+            *(
+                ("images", "created_at", text)
+                for text in (
+                    "",
+                    "yesterday",
+                    "2020-13-01T00:00:00Z",
+                    "2020-01-01T25:00:00Z",
+                    "1584374472",
+                    "x" * 10_000,
+                )
+            ),
+            ("images", "updated_at", "never"),
+            ("snapshots", "name", None),
+            ("snapshots", "created_at", None),
+            ("snapshots", "created_at", "0000-00-00T00:00:00Z"),
+            ("snapshots", "region", ["NORD-NO-KRS-1"]),
+            ("snapshots", "region", ""),
+            ("snapshots", "status", 1),
+            *(("snapshots", "size", wrong) for wrong in ("80 GiB", "", "-1", -1, True, [80], 2**60, "9" * 40, "8e1")),
+            ("snapshots", "source_instance_id", {}),
+            ("snapshots", "resource_id", 7),
+        ],
+        16,
+    ),
 )
 def test_an_unusable_item_is_refused(sandbox: Sandbox, collection: str, field: str, wrong: Any) -> None:
     """A field of a wrong kind ends with 5, and the message names the item and the field."""
@@ -185,7 +198,9 @@ def failure_of(settings: Settings) -> genesis_etl.ExportFailed | None:
     return None
 
 
-@pytest.mark.parametrize("literal", [str(2**63), str(-(2**64)), "1" + "0" * 300, NESTED, "1.5e-300", "-0.0", "1E2"])
+@pytest.mark.parametrize(
+    "literal", fewer([str(2**63), str(-(2**64)), "1" + "0" * 300, NESTED, "1.5e-300", "-0.0", "1E2"], 3)
+)
 def test_what_is_odd_but_exact_is_kept(sandbox: Sandbox, literal: str) -> None:
     """A number that no 64 bits hold, or 900 brackets, is in `extra` as it came, or refused with 5."""
     sandbox.faults.append(Fault("body", "images", 1, times=0, body=with_text("odd", literal)))
@@ -198,7 +213,7 @@ def test_what_is_odd_but_exact_is_kept(sandbox: Sandbox, literal: str) -> None:
     assert set(extra) == {f'{{"odd":{json.dumps(json.loads(literal))}}}'}
 
 
-@pytest.mark.parametrize("depth", [800, 900, 940, 960, 980, 1000, 2000, 50_000])
+@pytest.mark.parametrize("depth", fewer([800, 900, 940, 960, 980, 1000, 2000, 50_000], 3))
 @pytest.mark.parametrize("field", ["odd", "name", "regions", "total"])
 def test_no_nesting_is_a_traceback(sandbox: Sandbox, depth: int, field: str) -> None:
     """Wherever and however deep a field is nested: the whole capture, or 5."""

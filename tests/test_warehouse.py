@@ -135,7 +135,7 @@ def test_history_compares_null_as_null_and_an_empty_list_as_itself() -> None:
     ]
 
 
-@pytest.mark.parametrize("column", ROW.names)
+@pytest.mark.parametrize("column", fewer(ROW.names, 8))
 def test_history_compares_every_column(column: str) -> None:
     """Of two rows that differ in one column alone each has its own history, together or in turn."""
     one = row("a", "R1", name="x", type="snapshot")
@@ -246,25 +246,28 @@ def hold(states: list[list[Row]], compactions: list[list[int]], late: list[int],
 
 @pytest.mark.parametrize(
     "statement",
-    [
-        "select count(*) as n from images",
-        "SELECT 1;",
-        "with x as (select 1 as a) select a from x",
-        "values (1), (2)",
-        "from images select count(*)",
-        "table captures",
-        "(select 1)",
-        "explain select 1",
-        "EXPLAIN ANALYZE select count(*) from image_history",
-        "explain /* why */ analyze -- so\n select 1",
-        "/* a */ explain (format json) select 1",
-        "explain (analyze, format json) select 1",
-        "describe images",
-        "summarize images",
-        "show tables",
-        "-- a comment\nselect 1",
-        "select 'copy; drop' as text",
-    ],
+    fewer(
+        [
+            "select count(*) as n from images",
+            "SELECT 1;",
+            "with x as (select 1 as a) select a from x",
+            "values (1), (2)",
+            "from images select count(*)",
+            "table captures",
+            "(select 1)",
+            "explain select 1",
+            "EXPLAIN ANALYZE select count(*) from image_history",
+            "explain /* why */ analyze -- so\n select 1",
+            "/* a */ explain (format json) select 1",
+            "explain (analyze, format json) select 1",
+            "describe images",
+            "summarize images",
+            "show tables",
+            "-- a comment\nselect 1",
+            "select 'copy; drop' as text",
+        ],
+        8,
+    ),
 )
 def test_selects_run(statement: str) -> None:
     """SELECT in all its forms, and EXPLAIN of one, answer."""
