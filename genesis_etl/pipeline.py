@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -155,7 +153,7 @@ def export_account(
     )
     if proven is None:
         return None
-    rows = normalise(proven, notice=notice)
+    rows = rows_of(proven, notice=notice)
     then: dict[str, Any] = {"publishes": publishes, "compacts": compacts, "notice": notice, "stop": stop}
     landed = land(settings, proven, rows, if_older_than=if_older_than, **then)
     return None if landed is None else landed.capture
@@ -185,8 +183,6 @@ def read(
     if is_fresh(lake, newest, captured_at, if_older_than):
         return None
     refuse_future(settings, newest, captured_at)
-    # The DataFrame needs it; while the first answer is awaited, importing it costs nothing.
-    threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()
     began = time.monotonic()
     with Client(account, settings, stop) as client:
         try:
@@ -221,10 +217,15 @@ def read(
     )
 
 
+def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
+    """Return `rows_of` what was proven as a DataFrame, in Arrow's types: for a flow, which hands it to its `land`."""
+    return to_frame(rows_of(proven, notice=notice))
+
+
 @clean_errors()
 @guards_listeners
-def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
-    """Return the images as a DataFrame, one row per image × region: the columns of `ROW`, in Arrow's types.
+def rows_of(proven: Proven, *, notice: Notice | None = None) -> pa.Table:
+    """Return the images as a table, one row per image × region: the columns of `ROW`.
 
     BadPage where an item cannot be such a row. What is noteworthy about the items goes to `notice`.
     """
@@ -237,7 +238,7 @@ def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
     if notice is not None:
         for note in rows.notes:
             notice(f"account {proven.account}: {redact(note)}")
-    return to_frame(rows.table)
+    return rows.table
 
 
 @clean_errors()
@@ -245,7 +246,7 @@ def normalise(proven: Proven, *, notice: Notice | None = None) -> pd.DataFrame:
 def land(
     settings: Settings,
     proven: Proven,
-    rows: pd.DataFrame,
+    rows: pa.Table | pd.DataFrame,
     *,
     if_older_than: timedelta | None = None,
     publishes: bool = True,
@@ -259,7 +260,7 @@ def land(
     None where another run has landed a capture meanwhile that makes the newest younger than `if_older_than`.
     """
     lake, tell = Lake(settings.lake, _patience(proven.ends_at, stop)), notice or unheard
-    table = pa.Table.from_pandas(rows, schema=ROW, preserve_index=False)
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, schema=ROW, preserve_index=False)
     if if_older_than is not None:
         try:
             newest = lake.newest(proven.account)

@@ -105,13 +105,26 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert done.stdout.split() == ["genesis_etl"]
 
 
-def test_an_export_of_one_page_imports_no_database(api: Callable[..., Sandbox]) -> None:
-    """DuckDB is for questions and for compaction; a capture that lands needs neither."""
+def test_an_export_imports_neither_a_database_nor_pandas(api: Callable[..., Sandbox]) -> None:
+    """DuckDB is for questions and for compaction, pandas for notebooks; a capture that lands needs none of them."""
     api()
     code = "import sys; from genesis_etl import cli; cli.run(['export']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert {"duckdb", "jinja2"}.isdisjoint(done.stdout.split())
+    assert {"duckdb", "jinja2", "pandas"}.isdisjoint(done.stdout.split())
     assert Path("data/lake").is_dir()
+
+
+def test_data_frames_are_to_be_had_after_an_export_without_them(api: Callable[..., Sandbox]) -> None:
+    """In the process of a command that has kept pandas out, Arrow still makes DataFrames and reads them."""
+    api()
+    code = """
+from genesis_etl import cli, open_lake
+assert cli.run(["export"]) == 0
+import pyarrow as pa
+frame = open_lake("data/lake").sql("select image_id, region from images")
+assert len(frame) == len(pa.Table.from_pandas(frame)) == len(pa.table(frame)) > 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("order", ["import genesis_etl.pipeline", "from genesis_etl import pipeline", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +46,31 @@ def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping
     return pa.Table.from_pylist(rows, pa.schema([account, status, *fields, *texts]))
 
 
+class _NoPandas:
+    """Finds no pandas; for `sys.meta_path`."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("not wanted now", name=name)
+
+
+def _do_without_pandas() -> None:
+    """Let pyarrow not import pandas, which it does with the first list it is given, to know whether it is a Series.
+
+    It asks once, and again only where somebody wants a DataFrame of it.
+    """
+    import pyarrow as pa
+
+    if "pandas" in sys.modules:
+        return
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        pa.array([])
+    finally:
+        sys.meta_path.remove(_NoPandas)
+
+
 @click.command("export")
 @click.option("--account", "accounts", multiple=True, metavar="NAME", help="This account alone; may be repeated.")
 @click.option("--allow-empty", is_flag=True, help="Believe an API that suddenly lists nothing.")
@@ -74,6 +100,7 @@ def command(
     \b
     Example:  GENESISCLOUD_TOKEN=… genesis-etl export
     """
+    _do_without_pandas()
     from genesis_etl.pipeline import export
     from genesis_etl.settings import duration_of
 
