@@ -67,6 +67,7 @@ class Lake:
         self._whole: dict[tuple[str, str], str] = {}
         self.older: set[str] = set()  # local paths of opened rows files that an earlier version wrote
         self._parsed: dict[LakeFile, Commit] = {}
+        self.landed: dict[str, pa.Table] = {}  # rows (columns of `ROW`) of the last rows file written, by its sha256
 
     def land(self, rows: pa.Table, *, account: str, captured_at: datetime, **evidence: Any) -> Capture:
         """Write the rows of one capture (columns of `ROW`), then its commit; return the capture.
@@ -86,7 +87,9 @@ class Lake:
             year=captured_at.year,
             name=capture_id,
         )
-        return Capture(**commit.captures.to_pylist()[0])
+        capture = Capture(**commit.captures.to_pylist()[0])
+        self.landed = {capture.sha256: rows}
+        return capture
 
     def commit(self, rows: pa.Table, captures: pa.Table, facts: Facts, *, year: int, name: str) -> Commit:
         """Write a rows file, then the commit that lists captures (of one account, schema `CAPTURES`) as held by it.

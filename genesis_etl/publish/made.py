@@ -77,8 +77,9 @@ def captures_table(captures: pa.Table) -> pa.Table:
 
 
 def by_image(rows: pa.Table) -> pa.Table:
-    """Return rows in the order of image and region."""
-    return rows.take(pc.sort_indices(rows, _BY_IMAGE))
+    """Return rows in the order of image and region, in which a capture has them already."""
+    order = pc.sort_indices(rows, _BY_IMAGE)
+    return rows if order.equals(pa.arange(0, len(rows)).cast(order.type)) else rows.take(order)
 
 
 def go_on(
@@ -104,6 +105,9 @@ def go_on(
 def _history(history: pa.Table, rows: pa.Table, account: str, at: datetime) -> pa.Table:
     """Let the runs of rows that stay go on, end those of rows that went, begin those of rows that came."""
     schema = TABLE_SCHEMAS["image_history"]
+    stamp, none = pa.scalar(at, INSTANT), pa.scalar(None, INSTANT)
+    if not len(history):
+        return _begun(rows, account, stamp)
     going = pc.is_null(history["gone_at"])
     living = history.filter(going)
     order = pc.sort_indices(living, _BY_IMAGE)
@@ -111,7 +115,6 @@ def _history(history: pa.Table, rows: pa.Table, account: str, at: datetime) -> p
     stays = _same(before, rows)
     # Back in the order in which the runs lie.
     stayed = pa.array(stays[0], pa.bool_()).take(pc.sort_indices(order))
-    stamp, none = pa.scalar(at, INSTANT), pa.scalar(None, INSTANT)
     last_seen = pc.replace_with_mask(
         history["last_seen"].combine_chunks(),
         going.combine_chunks(),
@@ -122,14 +125,19 @@ def _history(history: pa.Table, rows: pa.Table, account: str, at: datetime) -> p
     )
     kept = history.set_column(2, schema.field("last_seen"), last_seen).set_column(3, schema.field("gone_at"), gone_at)
     new = rows.filter(pc.invert(pa.array(stays[1], pa.bool_())))
-    begun = [
-        pa.repeat(pa.scalar(account, pa.string()), len(new)),
-        pa.repeat(stamp, len(new)),
-        pa.repeat(stamp, len(new)),
-        pa.nulls(len(new), INSTANT),
-        *(new[name] for name in ROW.names),
+    return pa.concat_tables([kept, _begun(new, account, stamp)]).combine_chunks()
+
+
+def _begun(rows: pa.Table, account: str, stamp: pa.Scalar) -> pa.Table:
+    """Return the runs that begin with rows."""
+    columns = [
+        pa.repeat(pa.scalar(account, pa.string()), len(rows)),
+        pa.repeat(stamp, len(rows)),
+        pa.repeat(stamp, len(rows)),
+        pa.nulls(len(rows), INSTANT),
+        *(rows[name] for name in ROW.names),
     ]
-    return pa.concat_tables([kept, pa.table(begun, schema=schema)]).combine_chunks()
+    return pa.table(columns, schema=TABLE_SCHEMAS["image_history"])
 
 
 def _same(before: pa.Table, after: pa.Table) -> tuple[list[bool], list[bool]]:
@@ -183,25 +191,28 @@ def _day(account: str, day: date, row: dict[str, Any], basis: str) -> dict[str, 
 
 
 def _levels(images: pa.Table) -> dict[tuple[str, str | None], tuple[int, float | None]]:
-    """Count the images of a capture by type and region, with their GiB; region None is the total."""
-    sizes: dict[tuple[str, str | None], list[float | None]] = defaultdict(list)
-    counted: set[str] = set()
-    columns = (images[name].to_pylist() for name in ("image_id", "type", "region", "size_gib"))
-    for id, type, region, size in zip(*columns, strict=True):
-        sizes[type, NOWHERE if region is None else region].append(size)
-        if id not in counted:
-            counted.add(id)
-            sizes[type, None].append(size)
-    return {key: (len(of), _gib(of)) for key, of in sizes.items()}
+    """Count the images of a capture, in their order, by type and region, with their GiB; region None is the total."""
+    rows = images.select(["type", "region", "size_gib"])
+    rows = rows.set_column(1, "region", pc.fill_null(rows["region"], NOWHERE))
+    ids = images["image_id"].combine_chunks()
+    is_first = pa.concat_arrays([pa.array([True][: len(ids)], pa.bool_()), pc.not_equal(ids[1:], ids[:-1])])
+    once = rows.filter(is_first).set_column(1, "region", pa.nulls(pc.sum(is_first).as_py() or 0, pa.string()))
+    rows = pa.concat_tables([rows, once])
+    sizes: dict[tuple[str, str | None], list[float]] = defaultdict(list)
+    known = rows.filter(pc.is_valid(rows["size_gib"]))
+    for type, region, size in zip(*(column.to_pylist() for column in known.columns), strict=True):
+        sizes[type, region].append(size)
+    counts = rows.group_by(["type", "region"]).aggregate([([], "count_all")])
+    columns = (counts[name].to_pylist() for name in ("type", "region", "count_all"))
+    return {(type, region): (count, _gib(sizes[type, region])) for type, region, count in zip(*columns, strict=True)}
 
 
-def _gib(sizes: list[float | None]) -> float | None:
+def _gib(sizes: list[float]) -> float | None:
     """Sum sizes as the SQL does: each rounded to nine places, half away from zero; null if none is known."""
-    known = [size for size in sizes if size is not None]
-    if not known:
+    if not sizes:
         return None
     parts = 0
-    for size in known:
+    for size in sizes:
         scaled = size * _NANO
         whole = math.floor(scaled)
         parts += whole + (scaled - whole >= 0.5)

@@ -110,6 +110,8 @@ def _rows_of(lake: Lake, capture: dict[str, Any]) -> pa.Table | None:
     file = parsed(capture["file"])
     if file is None or file.name != capture["capture_id"]:
         return None
+    if capture["sha256"] in lake.landed:
+        return by_image(lake.landed[capture["sha256"]])
     data = lake.read(file)
     if sha256_of(data) != capture["sha256"]:
         raise LakeError("its sha256 is another than its commit says", where=file.path, advice="restore the file")
