@@ -58,7 +58,7 @@ def refuse_forgetting(lake: Lake, newest: Capture | None, reading: Reading, *, a
             f"/images lists nothing, but in the capture before it listed {listed} images",
             advice="if they are really gone, give --allow-empty",
         )
-    if reading.snapshots != {}:
+    if reading.snapshots is None or len(reading.snapshots):
         return
     before = newest if newest.snapshots is not None else lake.newest(newest.account, having="snapshots")
     if before is not None and before.snapshots and not before.listed_snapshots:
@@ -73,7 +73,7 @@ def believed(lake: Lake, newest: Capture | None, reading: Reading, *, allow_empt
 
     That would look like all of them deleted, and costs less than a capture: they count as not read.
     """
-    if newest is None or allow_empty or reading.instances != {}:
+    if newest is None or allow_empty or reading.instances is None or len(reading.instances):
         return reading
     before = newest if newest.instances is not None else lake.newest(newest.account, having="instances", notice=unheard)
     if before is None or not before.instances:

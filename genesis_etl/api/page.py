@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NoReturn
@@ -29,7 +30,7 @@ class Page:
 
     collection: str
     number: int
-    items: list[Item]
+    items: Sequence[Item]
     total_count: int
     per_page: int
     digest: bytes = field(repr=False)

@@ -77,11 +77,10 @@ class Lake:
         captured_at = captured_at.astimezone(UTC)
         capture_id = new_name(captured_at)
         stamps = pa.repeat(pa.scalar(captured_at, IMAGES.field("first_seen").type), len(rows))
-        names = pa.repeat(pa.scalar(account, pa.string()), len(rows))
-        columns = [names, stamps, stamps, *(rows[name] for name in ROW.names)]
+        whose = pa.repeat(pa.scalar(account, pa.string()), len(rows))
         row = {"account": account, "capture_id": capture_id, "captured_at": captured_at, "rows": len(rows), **evidence}
         commit = self.commit(
-            pa.table(columns, schema=IMAGES),
+            pa.table([whose, stamps, stamps, *(rows[name] for name in ROW.names)], schema=IMAGES),
             pa.Table.from_pylist([{**row, "file": "", "sha256": ""}], schema=CAPTURES),
             Facts("capture"),
             year=captured_at.year,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from genesis_etl.errors import CollectionRefused, PageMissing
-from genesis_etl.reading.collection import THREADS, Collection, Items, Pages, Progress
+from genesis_etl.reading.collection import THREADS, Collection, Pages, Progress
+from genesis_etl.reading.packed import Items
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Reading:
     @property
     def listed_snapshots(self) -> int:
         """Return how many snapshots `/images` lists, under whatever type; the newest generation lists none there."""
-        return len(_listed_snapshots(self.images) | (self.images.keys() & (self.snapshots or {}).keys()))
+        return len(self.images.snapshots | (self.images.keys() & (self.snapshots or {}).keys()))
 
 
 def read_account(
@@ -86,7 +87,7 @@ def read_account(
                     raise
                 return Reading(listed, None, images.passes, refusals={"snapshots": str(refusal)})
             while _differ(listed, detailed):
-                strangers = _listed_snapshots(listed) ^ detailed.keys()
+                strangers = listed.snapshots ^ detailed.keys()
                 images.note(f"/images and /snapshots differed by {len(strangers)} snapshots")
                 listed, detailed = images.read(), snapshots.read()
             instances = Collection(pages, "instances", threads, progress, fields=("id", "name"))
@@ -113,11 +114,7 @@ def _read_instances(instances: Collection) -> tuple[Items | None, dict[str, str]
         return None, {"instances": str(missing)}
 
 
-def _listed_snapshots(images: Items) -> set[str]:
-    return {id for id, item in images.items() if item.get("type") == "snapshot"}
-
-
 def _differ(images: Items, snapshots: Items) -> bool:
     """Tell whether `/images` lists snapshots, and others than `/snapshots`."""
-    listed = _listed_snapshots(images)
+    listed = images.snapshots
     return bool(listed) and listed != snapshots.keys()

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor, Future, wait
+from dataclasses import replace
+from queue import SimpleQueue
 from typing import Final, Protocol
 
 from genesis_etl.api.page import Item, Page
 from genesis_etl.errors import CaptureError, ListMoved, PageMissing
+from genesis_etl.reading.packed import Items, Packed
 from genesis_etl.text import shown
 
 MAX_PASSES: Final = 5
 THREADS: Final = 16  # enough to stand at 10 requests a second with 1.5 s of latency
 
-Items = dict[str, Item]
 Progress = Callable[[str, int, int, int], None]  # collection, pages read, pages in this pass, pass
 
 
@@ -52,7 +54,7 @@ class Collection:
         self._known: dict[int, Page] = {}
         self._last: Items | None = None
         self._notes: list[str] = []
-        self._under_way: set[Future[Page]] = set()
+        self._under_way: set[Future[tuple[Page, Packed]]] = set()
 
     def note(self, what: str) -> None:
         """Remember what moved, for the error that may come of it."""
@@ -92,15 +94,13 @@ class Collection:
             return None, False
 
     def _read_pages(self, known: dict[int, Page]) -> tuple[Items | None, bool]:
-        items: Items = {}
+        items = Items()
         first: Page | None = None
-        for page in self._stream(len(known), known):
+        for page, packed in self._stream(len(known), known):
             self._known[page.number] = page
             if page.number == 1:
                 first = page
-            before = len(items)
-            items.update((item["id"], self._kept(item)) for item in page.items)
-            if len(items) != before + len(page.items):
+            if not items.add(packed):
                 self.note("an id stood on two pages")
                 return None, False
             if page.number == 1 and len(page.items) == page.total_count:
@@ -115,10 +115,16 @@ class Collection:
             return None, False
         return items, False
 
-    def _kept(self, item: Item) -> Item:
-        if self._fields is None:
-            return item
-        return {name: item[name] for name in self._fields if name in item}
+    def _page(self, number: int, known: Page | None) -> tuple[Page, Packed]:
+        """Ask for a page; return it with its items packed."""
+        page = self._pages.page(self._name, number, type=self._type, known=known)
+        if isinstance(page.items, Packed):  # it is the one that was known
+            return page, page.items
+        items = page.items
+        if self._fields is not None:
+            items = [{name: item[name] for name in self._fields if name in item} for item in items]
+        packed = Packed(items)
+        return replace(page, items=packed), packed
 
     def _ends(self) -> bool:
         """Ask for the page after a last one that is full: tell whether the list still is what was read of it.
@@ -159,38 +165,46 @@ class Collection:
             return True
         return False
 
-    def _stream(self, guess: int, known: dict[int, Page]) -> Iterator[Page]:
+    def _stream(self, guess: int, known: dict[int, Page]) -> Iterator[tuple[Page, Packed]]:
         """Yield the pages of one pass as they come, the first one first.
 
         The first page tells how many there are; a guess from the pass before lets the others leave with it.
         """
+        ready: SimpleQueue[Future[tuple[Page, Packed]]] = SimpleQueue()
 
-        def fetch(number: int) -> Future[Page]:
-            return self._threads.submit(self._pages.page, self._name, number, type=self._type, known=known.get(number))
+        def fetch(number: int) -> Future[tuple[Page, Packed]]:
+            future = self._threads.submit(self._page, number, known.get(number))
+            self._under_way.add(future)
+            return future
 
         opening = fetch(1)
         sent = max(1, min(guess, 2 * THREADS))
         guessed = {number: fetch(number) for number in range(2, sent + 1)}
-        self._under_way = {opening, *guessed.values()}
-        first = opening.result()
+        first, packed = opening.result()
+        self._under_way.discard(opening)
         pages = -(-first.total_count // len(first.items)) if first.items else 1
         done = 1
         self._report(done, pages)
-        yield first
+        yield first, packed
         # A page that was guessed and is past the end tells nothing, be it empty or missing.
-        wanted = {future for number, future in guessed.items() if number <= pages}
-        while sent < pages or wanted:
-            while sent < pages and len(wanted) < 2 * THREADS:
+        wanted = [future for number, future in guessed.items() if number <= pages]
+        guessed.clear()
+        awaited = len(wanted)
+        for future in wanted:
+            future.add_done_callback(ready.put)
+        wanted.clear()
+        while sent < pages or awaited:
+            while sent < pages and awaited < 2 * THREADS:
                 sent += 1
-                wanted.add(fetch(sent))
-            self._under_way |= wanted
-            finished, wanted = wait(wanted, return_when=FIRST_COMPLETED)
-            self._under_way -= finished
-            for future in finished:
-                page = future.result()
-                done += 1
-                self._report(done, pages)
-                yield page
+                awaited += 1
+                fetch(sent).add_done_callback(ready.put)
+            finished = ready.get()
+            awaited -= 1
+            self._under_way.discard(finished)
+            page = finished.result()
+            done += 1
+            self._report(done, pages)
+            yield page
 
     def _end_pass(self) -> None:
         """Let no request of this pass reach into the next; not called after an error, which waits for nothing."""
@@ -208,7 +222,7 @@ class Collection:
         if last is None:
             return False
         came, went = len(state.keys() - last.keys()), len(last.keys() - state.keys())
-        changed = sum(not _same(item, last[id]) for id, item in state.items() if id in last)
+        changed = sum(not _same(*pair) for pair in state.pairs(last))
         if came or went or changed:
             self.note(f"between two passes {came} came, {went} went, {changed} changed")
         return not (came or went or changed)
@@ -216,8 +230,6 @@ class Collection:
 
 def _same(one: Item, other: Item) -> bool:
     """Compare two items by what they say; to Python alone 1, 1.0 and True are the same."""
-    if one is other:
-        return True
     try:
         return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     except RecursionError:
