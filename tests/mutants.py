@@ -37,7 +37,7 @@ COPIES = 2  # tests run side by side, one a core
 # Which code is a room, and which tests are its own, the quickest first.
 ROOMS = {
     "reading": (["reading/"], ["capture", "drift", "steps", "export"]),
-    "rows": (["rows.py"], ["table"]),
+    "rows": (["rows/"], ["table"]),
     "lake": (["lake/"], ["storage", "media", "lake", "strangers", "evidence"]),
     "maintenance": (["maintenance/"], ["verify", "compact", "forget", "strangers"]),
     "pipeline": (["pipeline.py", "guards.py"], ["steps", "fresh", "export", "cache"]),

@@ -111,10 +111,12 @@ EDITS: dict[str, dict[str, str]] = {
             '        described("label", pa.string(), "a label", nullable=True),\n        described("endpoint", '
         ),
     },
-    "rows.py": {
+    "rows/schema.py": {
         '        described("extra", ': (
             '        described("note", pa.string(), "a note", nullable=True),\n        described("extra", '
         ),
+    },
+    "rows/table.py": {
         '        "extra": both.extra(),': '        "note": both.text("note", only="images"), "extra": both.extra(),',
     },
     "lake/commit.py": {"    listed_snapshots: int\n": "    listed_snapshots: int\n    label: str | None = None\n"},

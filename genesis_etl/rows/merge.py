@@ -1,32 +1,21 @@
-"""An account's images as rows of image × region.
-
-    {"id": "2c6d", "name": "Ubuntu 22.04", "type": "base-os", "created_at": "2020-03-06T14:07:18.311Z",
-     "regions": ["ARC-IS-HAF-1", "NORD-NO-KRS-1"]}
-    image_id  name          type     region         created_at                   …
-    2c6d      Ubuntu 22.04  base-os  ARC-IS-HAF-1   2020-03-06 14:07:18.311 UTC
-    2c6d      Ubuntu 22.04  base-os  NORD-NO-KRS-1  2020-03-06 14:07:18.311 UTC
-
-Pure: no file, no network, no clock.
-"""
+"""Two collections side by side, and what is read of them; Python's kinds are held against what a column needs."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pyarrow as pa
 
 from genesis_etl.errors import BadPage
+from genesis_etl.rows.schema import INSTANT
 from genesis_etl.text import seen, shown
 from genesis_etl.times import parse_time
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Item = Mapping[str, Any]
 Items = Mapping[str, Item]
@@ -35,112 +24,46 @@ GIB: Final = 2**30
 _MOST_EXACT: Final = 2**53  # above it a double skips integers
 _GIVES_WAY = re.compile(r"(?:images\.)*snapshots")
 _DIGITS = re.compile(r"[0-9]{1,16}")
-INSTANT: Final = pa.timestamp("us", tz="UTC")
-
-
-def described(name: str, type: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field:
-    """Return a field with its description, which lies in every file."""
-    return pa.field(name, type, nullable=nullable, metadata={"description": description})
-
-
-# What identifies a row; two rows are the same when all of these are, null being equal to null.
-ROW: Final = pa.schema(
-    [
-        described("image_id", pa.string(), "id of the image, as the API gives it"),
-        described("name", pa.string(), "display name; for a snapshot any text a person chose"),
-        described("type", pa.string(), "base-os, preconfigured, cloud-image, snapshot, or a later one"),
-        described("region", pa.string(), "region id; null for an image that lists none", nullable=True),
-        described("created_at", INSTANT, "when the image was created"),
-        described("updated_at", INSTANT, "when the API says it last changed", nullable=True),
-        described("os_type", pa.string(), "operating system, such as linux", nullable=True),
-        described("family", pa.string(), "family, such as ubuntu", nullable=True),
-        described("slug", pa.string(), "short name, such as ubuntu-22.04", nullable=True),
-        described("versions", pa.list_(pa.string()), "versions of a cloud image", nullable=True),
-        described("size_gib", pa.float64(), "size in GiB (2^30 bytes), from /snapshots", nullable=True),
-        described("status", pa.string(), "state of a snapshot, from /snapshots", nullable=True),
-        described("source_instance_id", pa.string(), "instance the snapshot was taken from", nullable=True),
-        described("source_snapshot_id", pa.string(), "snapshot that this one is a copy of", nullable=True),
-        described("source_instance_name", pa.string(), "its name, from /instances; null if it is gone", nullable=True),
-        described(
-            "source_instance_exists", pa.bool_(), "whether it exists; null if that could not be read", nullable=True
-        ),
-        described("extra", pa.string(), "JSON object of every field not named here, keys sorted", nullable=True),
-    ]
-)
-
 _TYPES: Final = frozenset(("base-os", "preconfigured", "cloud-image", "snapshot"))
 _STATUSES: Final = frozenset(("creating", "created", "pending_delete", "deleting", "active", "error"))
 _USUAL_LENGTHS: Final = {len("2020-03-16T16:01:12Z"), len("2020-03-16T16:01:12.954Z")}
-_NOTHING: Final[Item] = {}
+NOTHING: Final[Item] = {}
 
 
-class Rows:
-    """An account's images as a table with the columns of `ROW`, and what was noteworthy while making it."""
+class Noted:
+    """What was noteworthy in all batches of an account's images, and which collections have items at all."""
 
-    def __init__(self, table: pa.Table, notes: list[str]) -> None:
-        self.table = table
-        self.notes = notes
+    def __init__(self, *, are_images: bool, are_snapshots: bool) -> None:
+        self.is_empty = {"images": not are_images, "snapshots": not are_snapshots}
+        self.nulls = self.repeats = 0
+        self.fields: dict[str, set[str]] = {"images": set(), "snapshots": set()}
+        self.values: dict[str, set[str]] = {"type": set(), "status": set()}
 
-
-def to_rows(images: Items, snapshots: Items | None = None, instances: Items | None = None) -> Rows:
-    """Merge the collections and return one row per image × region, sorted by image and region.
-
-    An image without a region keeps one row, its region null. BadPage names the item and field of a wrong kind.
-    """
-    both = _Merge(images, snapshots or {})
-    names = both.text("name", is_required=True)
-    types = both.types()
-    created = both.instants("created_at", is_required=True)
-    regions = both.regions()
-    sources = both.source_instances()
-    columns: dict[str, Any] = {
-        "image_id": both.ids,
-        "name": names,
-        "type": types,
-        "created_at": created,
-        "updated_at": both.instants("updated_at"),
-        "os_type": both.text("os_type"),
-        "family": both.text("family", only="images"),
-        "slug": both.text("slug", only="images"),
-        "versions": both.versions(),
-        "size_gib": both.sizes(),
-        "status": both.text("status", only="snapshots"),
-        "source_instance_id": sources,
-        "source_snapshot_id": both.text("source_snapshot_id", only="snapshots"),
-        **_told_of(sources, instances),
-        "extra": both.extra(),  # last: what nothing above has read
-    }
-    both.note_unknown("type", types, _TYPES)
-    both.note_unknown("status", columns["status"], _STATUSES)
-    parents = pa.array([index for index, many in enumerate(regions) for _ in many], pa.int64())
-    arrays = {
-        name: (values if isinstance(values, pa.Array) else pa.array(values, ROW.field(name).type)).take(parents)
-        for name, values in columns.items()
-    }
-    arrays["region"] = pa.array(list(chain.from_iterable(regions)), pa.string())
-    return Rows(pa.table([arrays[name] for name in ROW.names], schema=ROW), both.notes)
+    def texts(self) -> list[str]:
+        """Say it in sentences."""
+        said = []
+        if self.nulls:
+            said.append(f"{self.nulls} images have null for regions; kept with region null")
+        if self.repeats:
+            said.append(f"{self.repeats} images list a region twice; kept once")
+        for side, fields in self.fields.items():
+            if fields:
+                said.append(f"/{side} has fields not known yet, kept in extra: {_list(fields)}")
+        for field, values in self.values.items():
+            if values:
+                said.append(f"{field} not known yet, kept as it is: {_list(values)}")
+        return said
 
 
-def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Return a table as a DataFrame in Arrow's types, from which the same table can be made again.
+class Merge:
+    """A batch of images on both sides: `/images` wins where both have a field, its nulls are filled."""
 
-    With pandas' own types null integers would become floats, and the way back would guess.
-    """
-    import pandas as pd
-
-    return table.to_pandas(types_mapper=pd.ArrowDtype)
-
-
-class _Merge:
-    """Two collections side by side: `/images` wins where both have a field, its nulls are filled."""
-
-    def __init__(self, images: Items, snapshots: Items) -> None:
-        self.ids = sorted(images.keys() | snapshots.keys())
-        self.notes: list[str] = []
-        self._images = [images.get(id, _NOTHING) for id in self.ids]
-        self._snapshots = [snapshots.get(id, _NOTHING) for id in self.ids]
+    def __init__(self, both: Sequence[tuple[str, Item, Item]], noted: Noted) -> None:
+        self.ids = [id for id, _, _ in both]
+        self._images = [image for _, image, _ in both]
+        self._snapshots = [snapshot for _, _, snapshot in both]
         self._sides = {"images": self._images, "snapshots": self._snapshots}
-        self._is_empty = {"images": not images, "snapshots": not snapshots}
+        self._noted = noted
         self._known = {"images": {"id"}, "snapshots": {"id"}}  # fields read so far; the rest is extra
 
     def text(self, field: str, *, is_required: bool = False, only: str | None = None) -> list[Any]:
@@ -148,7 +71,11 @@ class _Merge:
 
     def types(self) -> list[str]:
         types = self._merged("type", (str,), is_required=True, only="images")
-        return ["snapshot" if item is _NOTHING else type for item, type in zip(self._images, types, strict=True)]
+        types = ["snapshot" if item is NOTHING else type for item, type in zip(self._images, types, strict=True)]
+        return self._noting("type", types, _TYPES)
+
+    def statuses(self) -> list[Any]:
+        return self._noting("status", self.text("status", only="snapshots"), _STATUSES)
 
     def instants(self, field: str, *, is_required: bool = False) -> pa.Array:
         texts = self.text(field, is_required=is_required)
@@ -173,10 +100,9 @@ class _Merge:
         merged: list[list[str | None]] = []
         # Few combinations of regions stand in many images, so each is looked at once.
         usual: dict[tuple[str, ...], list[str | None]] = {}
-        nulls = repeats = 0
         for id, item, many, one in zip(self.ids, self._images, listed, single, strict=True):
             if many is None:
-                nulls += item is not _NOTHING
+                self._noted.nulls += item is not NOTHING
                 many = []
             if one == "" or not all(map(_is_region, many)):
                 raise BadPage(f"the image {shown(id)}: its regions hold something other than region ids")
@@ -184,12 +110,8 @@ class _Merge:
             if combination not in usual:
                 usual[combination] = sorted(set(many))
             unique = usual[combination]
-            repeats += len(unique) != len(many)
+            self._noted.repeats += len(unique) != len(many)
             merged.append(unique or [one])
-        if nulls:
-            self.notes.append(f"{nulls} images have null for regions; kept with region null")
-        if repeats:
-            self.notes.append(f"{repeats} images list a region twice; kept once")
         return merged
 
     def versions(self) -> list[Any]:
@@ -212,8 +134,7 @@ class _Merge:
         """Return every field that nothing has read before; those of /snapshots under `snapshots`."""
         unknown = {side: set(chain.from_iterable(items)) - self._known[side] for side, items in self._sides.items()}
         for side, fields in unknown.items():
-            if fields:
-                self.notes.append(f"/{side} has fields not known yet, kept in extra: {_list(fields)}")
+            self._noted.fields[side] |= fields
         if not any(unknown.values()):
             return [None] * len(self.ids)
         return [
@@ -221,10 +142,9 @@ class _Merge:
             for id, image, snapshot in zip(self.ids, self._images, self._snapshots, strict=True)
         ]
 
-    def note_unknown(self, field: str, values: Iterable[str | None], known: frozenset[str]) -> None:
-        new = {value for value in values if value is not None} - known
-        if new:
-            self.notes.append(f"{field} not known yet, kept as it is: {_list(new)}")
+    def _noting(self, field: str, values: list[Any], known: frozenset[str]) -> list[Any]:
+        self._noted.values[field] |= set(values) - known - {None}
+        return values
 
     def _merged(
         self, field: str, kinds: tuple[type, ...], *, is_required: bool = False, only: str | None = None
@@ -239,7 +159,7 @@ class _Merge:
     def _values(self, side: str, field: str, kinds: tuple[type, ...], *, is_required: bool = False) -> list[Any]:
         """Return a field of every image on one side, None where the image is not on it; BadPage for a wrong kind."""
         self._known[side].add(field)
-        if self._is_empty[side]:
+        if self._noted.is_empty[side]:
             return [None] * len(self.ids)
         items = self._sides[side]
         values = [item.get(field) for item in items]
@@ -247,20 +167,10 @@ class _Merge:
         if found <= set(kinds) and not (is_required and type(None) in found):
             return values
         for id, item, value in zip(self.ids, items, values, strict=True):
-            if item is not _NOTHING and (type(value) not in kinds or (is_required and field not in item)):
+            if item is not NOTHING and (type(value) not in kinds or (is_required and field not in item)):
                 what = seen(value) if field in item else "missing"
                 raise BadPage(f"/{side}: the item {shown(id)} has an unusable {field}: {what}")
         return values
-
-
-def _told_of(sources: list[str | None], instances: Items | None) -> dict[str, list[Any]]:
-    """Return the names of instances, and whether they exist; null where nothing is known, or there is none."""
-    names: dict[str | None, Any] = {id: item.get("name") for id, item in (instances or {}).items()}
-    for id, name in names.items():
-        if type(name) is not str:
-            raise BadPage(f"/instances: the item {shown(str(id))} has an unusable name: {seen(name)}")
-    exist = [None if source is None or instances is None else source in names for source in sources]
-    return {"source_instance_name": list(map(names.get, sources)), "source_instance_exists": exist}
 
 
 def _is_region(value: object) -> bool:
