@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.storage import Patience
 from genesis_etl.publish.publish import Published, publish_after
-from genesis_etl.reading import Progress, Reading, read_account
+from genesis_etl.reading import NOTHING_READ, Progress, Reading, read_account
 from genesis_etl.reading.listeners import Notice, guards_listeners, unheard
 from genesis_etl.redact import clean_errors, redact
 from genesis_etl.rows import ROW, to_frame, to_rows
@@ -110,6 +110,7 @@ class Proven:
     captured_at: datetime
     finished_at: datetime
     reading: Reading
+    counts: dict[str, int | None]
     requests: int
     retries: int
     ends_at: float  # until when (`time.monotonic()`) it is kept for a lake that cannot take it yet
@@ -154,6 +155,8 @@ def export_account(
     if proven is None:
         return None
     rows = rows_of(proven, notice=notice)
+    proven = replace(proven, reading=NOTHING_READ)  # while they land, the rows are enough to hold
+    pa.default_memory_pool().release_unused()
     then: dict[str, Any] = {"publishes": publishes, "compacts": compacts, "notice": notice, "stop": stop}
     landed = land(settings, proven, rows, if_older_than=if_older_than, **then)
     return None if landed is None else landed.capture
@@ -211,6 +214,7 @@ def read(
         captured_at=captured_at,
         finished_at=captured_at + timedelta(seconds=time.monotonic() - began),
         reading=reading,
+        counts=reading.counts,
         requests=client.requests,
         retries=client.retries,
         ends_at=ends_at,
@@ -273,7 +277,7 @@ def land(
         account=proven.account,
         captured_at=proven.captured_at,
         finished_at=proven.finished_at,
-        **proven.reading.counts,
+        **proven.counts,
         requests=proven.requests,
         retries=proven.retries,
         endpoint=proven.endpoint,

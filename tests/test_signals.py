@@ -127,6 +127,17 @@ assert len(frame) == len(pa.Table.from_pandas(frame)) == len(pa.table(frame)) > 
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_an_export_gives_back_the_memory_that_it_has_freed(api: Callable[..., Sandbox]) -> None:
+    """Arrow's own pools keep it, so the command takes the system's, unless the environment names another."""
+    api()
+    code = "import sys; from genesis_etl import cli; cli.run(['export']); import pyarrow as pa; "
+    code += "print(pa.default_memory_pool().backend_name, file=sys.stderr)"
+    for wanted, told in ((None, "system"), ("mimalloc", "mimalloc")):
+        environment = {**os.environ, **({"ARROW_DEFAULT_MEMORY_POOL": wanted} if wanted else {})}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        assert done.stderr.split()[-1] == told
+
+
 @pytest.mark.parametrize("order", ["import genesis_etl.pipeline", "from genesis_etl import pipeline", ""])
 def test_a_name_means_one_thing(order: str) -> None:
     """`genesis_etl.export` is the function, whatever was imported before it; what there is not is an AttributeError."""

@@ -14,7 +14,7 @@ it is asked for as well, for a server may cap its `total_count`.
 This wing knows no HTTP: it is given something with a `page` method.
 """
 
-from genesis_etl.reading.account import Reading, read_account
+from genesis_etl.reading.account import NOTHING_READ, Reading, read_account
 from genesis_etl.reading.collection import MAX_PASSES, Progress
 
-__all__ = ["MAX_PASSES", "Progress", "Reading", "read_account"]
+__all__ = ["MAX_PASSES", "NOTHING_READ", "Progress", "Reading", "read_account"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Final
 
 from genesis_etl.errors import CollectionRefused, PageMissing
 from genesis_etl.reading.collection import THREADS, Collection, Pages, Progress
@@ -50,6 +51,9 @@ class Reading:
     def listed_snapshots(self) -> int:
         """Return how many snapshots `/images` lists, under whatever type; the newest generation lists none there."""
         return len(self.images.snapshots | (self.images.keys() & (self.snapshots or {}).keys()))
+
+
+NOTHING_READ: Final = Reading(Items(), None, 0)
 
 
 def read_account(

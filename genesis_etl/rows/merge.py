@@ -27,6 +27,7 @@ _DIGITS = re.compile(r"[0-9]{1,16}")
 _TYPES: Final = frozenset(("base-os", "preconfigured", "cloud-image", "snapshot"))
 _STATUSES: Final = frozenset(("creating", "created", "pending_delete", "deleting", "active", "error"))
 _USUAL_LENGTHS: Final = {len("2020-03-16T16:01:12Z"), len("2020-03-16T16:01:12.954Z")}
+_TEXTS: Final = frozenset((str,))
 NOTHING: Final[Item] = {}
 
 
@@ -104,7 +105,7 @@ class Merge:
             if many is None:
                 self._noted.nulls += item is not NOTHING
                 many = []
-            if one == "" or not all(map(_is_region, many)):
+            if one == "" or "" in many or not _TEXTS.issuperset(map(type, many)):
                 raise BadPage(f"the image {shown(id)}: its regions hold something other than region ids")
             combination = tuple(many)
             if combination not in usual:
@@ -117,7 +118,7 @@ class Merge:
     def versions(self) -> list[Any]:
         versions = self._merged("versions", (list,), only="images")
         for id, value in zip(self.ids, versions, strict=True):
-            if value and not all(type(version) is str for version in value):
+            if value and not _TEXTS.issuperset(map(type, value)):
                 raise BadPage(f"the image {shown(id)}: its versions hold something other than texts")
         return versions
 
@@ -171,10 +172,6 @@ class Merge:
                 what = seen(value) if field in item else "missing"
                 raise BadPage(f"/{side}: the item {shown(id)} has an unusable {field}: {what}")
         return values
-
-
-def _is_region(value: object) -> bool:
-    return type(value) is str and value != ""
 
 
 def _gib(id: str, size: str | float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -55,11 +56,14 @@ class _NoPandas:
             raise ModuleNotFoundError("not wanted now", name=name)
 
 
-def _do_without_pandas() -> None:
-    """Let pyarrow not import pandas, which it does with the first list it is given, to know whether it is a Series.
+def _keep_small() -> None:
+    """Let pyarrow keep no memory that it has freed, and not import pandas.
 
-    It asks once, and again only where somebody wants a DataFrame of it.
+    The first it reads from the environment, once, when it is imported; its other pools give back late. It does import
+    pandas with the first list it is given, to know whether it is a Series: it asks once, and again only where
+    somebody wants a DataFrame of it.
     """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     import pyarrow as pa
 
     if "pandas" in sys.modules:
@@ -100,7 +104,7 @@ def command(
     \b
     Example:  GENESISCLOUD_TOKEN=… genesis-etl export
     """
-    _do_without_pandas()
+    _keep_small()
     from genesis_etl.pipeline import export
     from genesis_etl.settings import duration_of
 
