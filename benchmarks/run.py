@@ -31,7 +31,7 @@ from genesis_etl.sandbox import Sandbox
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # a script's own folder, for whoever imports this one
-from year import FIRST, HOUR, land_many, land_year  # noqa: E402
+from year import FIRST, HOUR, land_many, land_whole_year, land_year  # noqa: E402
 
 COMMAND = [sys.executable, "-m", "genesis_etl"]
 IMPORTS = [sys.executable, "-c", "import duckdb, pyarrow.parquet"]
@@ -226,7 +226,7 @@ def year(folder: Path) -> Table:
     copies = os.environ.get("YEAR_LAKE") or str(folder / "year")
     started = time.monotonic()
     if not Path(copies).exists():
-        land_year(copies)
+        land_whole_year(copies)
     made = time.monotonic() - started
     compacted = str(folder / "compacted")
     shutil.copytree(copies, compacted, copy_function=os.link)

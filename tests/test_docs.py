@@ -312,12 +312,7 @@ LAKES: dict[str, dict[str, dict[str, list[Row]]]] = {
 @pytest.mark.parametrize(
     ("path", "lake"),
     [
-        pytest.param(
-            path,
-            lake,
-            id=f"{path.stem}-{lake}",
-            marks=() if (path.stem, lake) == ("snapshot_growth", "two-accounts") else pytest.mark.slow,
-        )
+        pytest.param(path, lake, id=f"{path.stem}-{lake}", marks=pytest.mark.slow)
         for path in NOTEBOOKS
         for lake in LAKES
     ],

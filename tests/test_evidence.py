@@ -22,6 +22,7 @@ from genesis_etl.errors import LakeError
 from genesis_etl.lake.evidence import Held, losses
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import LakeFile, new_file, new_name
+from genesis_etl.lake.storage.local import LocalStorage
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.maintenance.forget import forget
 from genesis_etl.maintenance.verify import has_failed, verify
@@ -269,16 +270,14 @@ def test_lakes_laid_together_after_anything_are_no_loss(built: Callable[[str], P
 def test_an_account_forgotten_beside_a_landing_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A capture that knew what was forgotten just before it was written says so no longer."""
     land_all(Lake("lake"), STATES)
-    known = Lake.known
+    write = LocalStorage.write
 
-    def forgetting(self: Lake, account: str, *, without: str = "") -> object:
-        found = known(self, account, without=without)
-        if not without:
-            monkeypatch.setattr(Lake, "known", known)
-            forget(Lake("lake"), account)
-        return found
+    def forgetting(self: LocalStorage, path: str, data: bytes) -> None:
+        monkeypatch.setattr(LocalStorage, "write", write)
+        forget(Lake("lake"), "default")
+        write(self, path, data)
 
-    monkeypatch.setattr(Lake, "known", forgetting)
+    monkeypatch.setattr(LocalStorage, "write", forgetting)
     land(Lake("lake"), at("2026-11-05"), rows("new"))
     assert len(commit_files("lake")) == 1
     assert held("lake")
@@ -334,6 +333,7 @@ def test_a_compaction_without_a_commit_is_a_loss_unless_a_copy_ends_in_it(
 TIDY = """
 import sys
 from datetime import datetime, timedelta, UTC
+from genesis_etl.lake.storage.local import LocalStorage
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.maintenance.forget import forget
 from genesis_etl.errors import SettingsError

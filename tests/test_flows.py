@@ -48,6 +48,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
         server.stop()
 
 
+@pytest.mark.slow
 def test_a_running_server_shows_the_flow_completed_with_its_tasks(
     prefect: Prefect, serve: Callable[..., Sandbox], tmp_path: Path
 ) -> None:

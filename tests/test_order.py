@@ -23,6 +23,7 @@ from genesis_etl.query.warehouse import Warehouse
 from tests.conftest import fewer
 from tests.lives import draw, live
 
+pytestmark = pytest.mark.xdist_group("order")  # its lakes are made once, by one process
 SQL = Path(genesis_etl.__file__).with_name("sql")
 FILES = sorted(str(path.relative_to(SQL)) for path in SQL.rglob("*.sql"))
 LANDED, COMPACTED = 3, 70  # seeds: eight small accounts, two larger ones

@@ -13,6 +13,7 @@ from genesis_etl.dashboard import limits
 from genesis_etl.dashboard.decisions import decisions
 from genesis_etl.dashboard.words import month, number, signed
 from genesis_etl.opened import OpenLake, open_lake
+from tests.conftest import WHOLE
 from tests.histories import Row
 from tests.pages import Page, Table, busy, page_of
 
@@ -63,11 +64,11 @@ class Told:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((list(ACCOUNTS), 0.037), id="three accounts"),
+        pytest.param((list(ACCOUNTS), 0.037), id="three accounts", marks=pytest.mark.slow),
         pytest.param((["prod"], None), id="no price"),
         pytest.param((["new"], 0.037), id="one capture"),
         pytest.param((["prod"], 0.037), id="one account", marks=pytest.mark.slow),
-        pytest.param((list(ACCOUNTS), None), id="three, no price", marks=pytest.mark.slow),
+        pytest.param((list(ACCOUNTS), None), id="three, no price", marks=WHOLE),
     ],
 )
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Told:

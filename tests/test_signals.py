@@ -53,7 +53,7 @@ def is_stopped(done: subprocess.CompletedProcess[str], number: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "instants"),
     [
-        (["export"], 4),
+        (["export"], 2),
         pytest.param(["export"], 100, marks=pytest.mark.slow),
         pytest.param(["dashboard", "--lake", "lake"], 100, marks=WHOLE),
         pytest.param(["report", "snapshot-growth", "--lake", "lake"], 100, marks=pytest.mark.slow),

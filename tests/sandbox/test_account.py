@@ -35,6 +35,9 @@ def digest(account: Account, at: datetime) -> str:
     return hashlib.sha256(json.dumps((*both(account, at), account.instances(at))).encode()).hexdigest()
 
 
+ONE_WINDOW = pytest.mark.xdist_group("window")  # made once, by one process
+
+
 @pytest.fixture(scope="module", params=fewer(WINDOWS, 1), ids=str)
 def window(request: pytest.FixtureRequest) -> list[Lists]:
     """Both collections on each of 120 days in a row."""
@@ -221,6 +224,7 @@ def test_default_account_is_of_a_size_to_look_at() -> None:
         assert 1.3 <= len(last[1]) / len(first[1]) <= 1.9
 
 
+@ONE_WINDOW
 def test_window_grows(window: list[Lists]) -> None:
     """There are more snapshots at the end of a window than at its beginning, and no id is there twice."""
     for lists in window:
@@ -229,6 +233,7 @@ def test_window_grows(window: list[Lists]) -> None:
     assert len(window[-1][1]) > 1.05 * len(window[0][1])
 
 
+@ONE_WINDOW
 def test_window_sees_regions_open_and_close(window: list[Lists]) -> None:
     """A region opens and one closes: images gain and lose it, and no snapshot stays in a closed region."""
     regions = [{region for item in images for region in item["regions"]} for images, _ in window]
@@ -240,6 +245,7 @@ def test_window_sees_regions_open_and_close(window: list[Lists]) -> None:
     assert set().union(*regions, *fleeting) <= set(ALL)
 
 
+@ONE_WINDOW
 def test_window_sees_releases_come_spread_and_go(window: list[Lists]) -> None:
     """A release appears without any region, reaches them one after the other, and old ones are withdrawn."""
     spread: dict[str, list[int]] = {}
@@ -253,6 +259,7 @@ def test_window_sees_releases_come_spread_and_go(window: list[Lists]) -> None:
     assert {item["slug"] for item in window[0][0]} == {item["slug"] for item in window[-1][0]}
 
 
+@ONE_WINDOW
 def test_window_sees_snapshots_taken_and_expired(window: list[Lists]) -> None:
     """Nightly and weekly snapshots are taken and expire; copies name a source in another region."""
     first, last = ({item["id"]: item for item in window[day][1]} for day in (0, -1))
@@ -269,6 +276,7 @@ def test_window_sees_snapshots_taken_and_expired(window: list[Lists]) -> None:
     assert any(not item["name"].isascii() for item in last.values())
 
 
+@ONE_WINDOW
 def test_window_sees_instances_come_and_go(window: list[Lists]) -> None:
     """Instances that had snapshots at the beginning have none at the end, and the other way round."""
     first, last = ({item["source_instance_id"] for item in window[day][1]} for day in (0, -1))
@@ -276,6 +284,7 @@ def test_window_sees_instances_come_and_go(window: list[Lists]) -> None:
     assert last - first
 
 
+@ONE_WINDOW
 def test_window_sees_instances_made_and_deleted() -> None:
     """Instances are made and deleted, listed without a gap in between, and some leave snapshots behind."""
     account = Account(1, "newest")
@@ -332,6 +341,7 @@ def test_statuses_follow_the_life_of_an_instance() -> None:
     assert [status for status, _ in itertools.groupby(lives)] == [None, "creating", "active", "deleting", None]
 
 
+@ONE_WINDOW
 def test_window_sees_renames_but_no_resize(window: list[Lists]) -> None:
     """Some snapshots are renamed; size, region, origin and created_at never change."""
     names: dict[str, set[str]] = {}
@@ -345,6 +355,7 @@ def test_window_sees_renames_but_no_resize(window: list[Lists]) -> None:
     assert {len(values) for values in fixed.values()} == {1}
 
 
+@ONE_WINDOW
 def test_window_updates_exactly_what_changes(window: list[Lists]) -> None:
     """updated_at moves when, and only when, something else of the entry does; few change in a day."""
     changed = kept = 0
@@ -373,6 +384,7 @@ def test_new_snapshots_of_an_instance_are_no_smaller() -> None:
     assert any(of[-1] > of[0] for of in grown)
 
 
+@pytest.mark.slow
 def test_statuses_follow_the_life_of_a_snapshot() -> None:
     """A snapshot is creating for some minutes, then created, and pending_delete before it goes."""
     account = Account(1, "newest")
