@@ -176,7 +176,7 @@ def test_a_429_for_ever_ends_with_the_capture(sandbox: Sandbox, after: str) -> N
             (Fault("hang", times=0), 4, ("no whole answer within 0.3 s",)),
             *((Fault("drip", times=0, part=part), 4, ("0.3 s",)) for part in ("headers", "body", "space")),
         ],
-        12,
+        8,
     ),
     ids=lambda value: f"{value.kind}-{next(iter(value.options.values()), '')}" if isinstance(value, Fault) else "",
 )

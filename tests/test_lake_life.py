@@ -358,7 +358,9 @@ REFUSED = f"written with schema version {NEXT}, this genesis-etl reads up to {SC
 @pytest.mark.parametrize(
     "command",
     [
-        *(["sql", "select 1"], ["report", "snapshot-growth"], ["dashboard", "--output", "page.html"], ["compact"]),
+        *(["sql", "select 1"], ["compact"]),
+        pytest.param(["report", "snapshot-growth"], marks=SLOW),
+        pytest.param(["dashboard", "--output", "page.html"], marks=SLOW),
         pytest.param(["report", "region-coverage", "--account", "default"], marks=SLOW),
         pytest.param(["report", "changes", "--as-of", "2030-01-01"], marks=SLOW),
         pytest.param(["forget", "--account", "default", "--yes"], marks=SLOW),

@@ -155,7 +155,7 @@ def ties(contents: Contents, opened: Warehouse, sql: str, parameters: dict[str, 
     return int(opened.select(sql, given)["ties"][0].as_py() or 0)
 
 
-@pytest.mark.parametrize("file", fewer(FILES, 8))
+@pytest.mark.parametrize("file", fewer(FILES, 5))
 def test_every_order_is_total(file: str, lakes: list[tuple[Contents, Warehouse]]) -> None:
     """No two rows share their place in a window, an arg_min, or the result; lists are sorted."""
     for what, sql in orders((SQL / file).read_text(encoding="utf-8")):
