@@ -33,10 +33,6 @@ class Files(Protocol):
 def read_ahead(lake: Files, files: Iterable[LakeFile], *, opens_rows: bool) -> None:
     """Parse the commits of each account's newest compactions and of captures that they do not list; open their rows."""
 
-    def parse(batch: Sequence[LakeFile]) -> None:
-        with contextlib.suppress(FileNotFoundError, ValueError, LakeError):
-            lake.parse_many(batch)
-
     def check(batch: Sequence[Commit]) -> None:
         for commit in batch:
             with contextlib.suppress(FileNotFoundError, ValueError, LakeError):
@@ -49,14 +45,24 @@ def read_ahead(lake: Files, files: Iterable[LakeFile], *, opens_rows: bool) -> N
             newest[file.account, file.year] = file
         else:
             loose.append(file)
-    _each(lake, parse, list(newest.values()))
+    parse_ahead(lake, list(newest.values()))
     commits = _parsed(lake, newest.values())
     listed = {(commit.account, id) for commit in commits for id in commit.capture_ids}
     loose = [file for file in loose if (file.account, file.name) not in listed]
-    _each(lake, parse, loose)
+    parse_ahead(lake, loose)
     commits += _parsed(lake, loose)
     if opens_rows:
         _each(lake, check, [commit for commit in commits if commit.rows_file is not None])
+
+
+def parse_ahead(lake: Files, files: Sequence[LakeFile]) -> None:
+    """Parse commits, many together."""
+
+    def parse(batch: Sequence[LakeFile]) -> None:
+        with contextlib.suppress(FileNotFoundError, ValueError, LakeError):
+            lake.parse_many(batch)
+
+    _each(lake, parse, files)
 
 
 def _each(lake: Files, work: Callable[[Sequence[Item]], None], items: Sequence[Item]) -> None:

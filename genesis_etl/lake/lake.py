@@ -251,8 +251,10 @@ class Lake:
 
     def parse_many(self, files: Sequence[LakeFile]) -> None:
         """Parse listed commits together, which is faster; raises as `parse` where it would for any of them."""
-        read = [(file, self.storage.read(file.path)) for file in files]
-        self._parsed.update(zip(files, parse_commits(read), strict=True))
+        new = [file for file in files if file not in self._parsed]
+        read = [(file, self.storage.read(file.path)) for file in new]
+        if read:
+            self._parsed.update(zip(new, parse_commits(read), strict=True))
 
     def open(self, commit: Commit) -> str:
         """Return a local path of the commit's rows file after checking its sha256 (once, for files never change)."""

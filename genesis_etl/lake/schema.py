@@ -98,4 +98,7 @@ def upgraded(table: pa.Table, schema: pa.Schema) -> pa.Table:
         for field in schema:
             if field.nullable and field.name not in table.column_names:
                 table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table.select(schema.names).cast(schema)
+    told = table.select(schema.names)
+    if told.schema.equals(schema):  # to cast each column to what it is takes as long as to read it
+        return told.replace_schema_metadata(schema.metadata)
+    return told.cast(schema)

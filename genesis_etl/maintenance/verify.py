@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genesis_etl.errors import LakeError
-from genesis_etl.lake.commit import Commit, parse_commit, parse_rows
+from genesis_etl.lake.ahead import parse_ahead
+from genesis_etl.lake.commit import Commit, parse_rows
 from genesis_etl.lake.contents import Damage
 from genesis_etl.lake.lake import Lake, no_capture
 from genesis_etl.lake.layout import ORPHAN_AGE, LakeFile, folder_of, is_old, temporary_path
@@ -80,6 +81,8 @@ class _Findings:
         """Return the findings: per account those that are whole, then the rest by path."""
         commits: list[Commit] = []
         rows: list[Finding] = []
+        # Parsed together where that can be; one alone, where not, tells what is wrong with it.
+        parse_ahead(self._lake, self._commits.files)
         for file in self._commits.files:
             result = self._commit(file)
             if isinstance(result, Commit):
@@ -91,11 +94,12 @@ class _Findings:
             if commit.rows_file is not None:
                 by_file[commit.rows_file].append(commit)
         lost = self._lost()
+        lost_paths = {damage.path for damage in lost}
         spoilt = {(row.account, row.file) for row in rows}
         unnamed = {file.name for file in self._commits.files if (file.account, file.path) in spoilt}
         sizes: dict[LakeFile, int] = {}
         for file in self._rows.files:
-            finding = self._rows_file(file, by_file.pop(file, []), unnamed, {damage.path for damage in lost})
+            finding = self._rows_file(file, by_file.pop(file, []), unnamed, lost_paths)
             if finding is not None:
                 rows.append(finding)
             else:
@@ -115,7 +119,7 @@ class _Findings:
                     temporary_path(file.path),
                     None,
                     "stray",
-                    "left by a run that was killed; the next landing removes it",
+                    "left by a run that was killed; `genesis-etl compact` removes it",
                 )
                 for file in listing.temporary
                 if is_old(file)
@@ -131,7 +135,7 @@ class _Findings:
 
     def _commit(self, file: LakeFile) -> Commit | Finding | None:
         try:
-            return parse_commit(file, self._lake.read(file))
+            return self._lake.parse(file)
         except FileNotFoundError:
             return None  # swept since it was listed
         except NewerSchema as error:
