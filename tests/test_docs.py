@@ -26,7 +26,7 @@ from genesis_etl.query.report import find_report, report_names
 from genesis_etl.sandbox import FAULTS
 from genesis_etl.settings.example import documented, example
 from tests.commands import Run
-from tests.conftest import files_of
+from tests.conftest import WHOLE, files_of
 from tests.histories import Row, at, land_all, row, rows
 
 ROOT = Path(__file__).parent.parent
@@ -312,7 +312,7 @@ LAKES: dict[str, dict[str, dict[str, list[Row]]]] = {
 @pytest.mark.parametrize(
     ("path", "lake"),
     [
-        pytest.param(path, lake, id=f"{path.stem}-{lake}", marks=pytest.mark.slow)
+        pytest.param(path, lake, id=f"{path.stem}-{lake}", marks=pytest.mark.slow if lake == "two-accounts" else WHOLE)
         for path in NOTEBOOKS
         for lake in LAKES
     ],

@@ -67,7 +67,7 @@ class Told:
         pytest.param((list(ACCOUNTS), 0.037), id="three accounts", marks=pytest.mark.slow),
         pytest.param((["prod"], None), id="no price"),
         pytest.param((["new"], 0.037), id="one capture"),
-        pytest.param((["prod"], 0.037), id="one account", marks=pytest.mark.slow),
+        pytest.param((["prod"], 0.037), id="one account", marks=WHOLE),
         pytest.param((list(ACCOUNTS), None), id="three, no price", marks=WHOLE),
     ],
 )
