@@ -323,7 +323,7 @@ def many(folder: Path) -> Table:
             "dashboard": [*COMMAND, "dashboard", "--lake", lake, "--output", str(folder / "many.html")],
         }
         done: dict[str, Run] = {}
-        with Sandbox(rate=0) as sandbox:
+        with Sandbox(rate=0, images=100) as sandbox:
             toml.write_text(f'endpoint = "{sandbox.endpoint}"\nrate = 10000\nworkers = 8\n{names}')
             if captures > 1:
                 land_many(lake, accounts, captures, last=datetime.now(UTC))

@@ -16,7 +16,7 @@ from genesis_etl.lake.lake import Lake
 from genesis_etl.sandbox import Sandbox
 from tests.commands import ERROR
 from tests.conftest import WHOLE
-from tests.histories import at, land, rows
+from tests.histories import at, land, land_all, rows
 
 # Runs the command line and sends its own process a signal where the n-th module is looked for, counted from the first
 # instruction of ours on; with 0 none is sent, and their number is told.
@@ -112,6 +112,20 @@ def test_an_export_imports_neither_a_database_nor_pandas(api: Callable[..., Sand
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"duckdb", "jinja2", "pandas"}.isdisjoint(done.stdout.split())
     assert Path("data/lake").is_dir()
+
+
+def test_a_report_does_not_import_pandas() -> None:
+    """It takes as long as all that a report does; nor do the tables, the page or a verification need it."""
+    land_all(Lake("lake"), {"2026-11-01": rows("a")})
+    commands = ["report", "snapshot-growth"], ["publish"], ["dashboard", "--output", "page.html"], ["verify"]
+    code = f"""
+import sys
+from genesis_etl import cli
+for command in {commands}:
+    assert cli.run([*command, "--lake", "lake"]) == 0, command
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_data_frames_are_to_be_had_after_an_export_without_them(api: Callable[..., Sandbox]) -> None:

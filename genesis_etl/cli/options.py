@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from genesis_etl.cli.arrow import keep_small
 from genesis_etl.cli.output import BINARY, FORMS, Output
 from genesis_etl.errors import SettingsError
 from genesis_etl.outfile import descriptor_of, refuse_unwritable
@@ -40,6 +41,7 @@ def common_options(command: Command) -> Command:
         if form in BINARY and path is None and sys.stdout.isatty():
             raise click.UsageError(f"{BINARY[form]} is not for a terminal; give --output FILE")
         output = Output(is_quiet=is_quiet, form=form, path=path)
+        keep_small()
         return command(config=before.get("config") if config is None else config, output=output, **options)
 
     return cast("Command", wrapped)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -47,34 +45,6 @@ def _results(accounts: Sequence[str], landed: Sequence[Capture], failed: Mapping
     return pa.Table.from_pylist(rows, pa.schema([account, status, *fields, *texts]))
 
 
-class _NoPandas:
-    """Finds no pandas; for `sys.meta_path`."""
-
-    @staticmethod
-    def find_spec(name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("not wanted now", name=name)
-
-
-def _keep_small() -> None:
-    """Let pyarrow keep no memory that it has freed, and not import pandas.
-
-    The first it reads from the environment, once, when it is imported; its other pools give back late. It does import
-    pandas with the first list it is given, to know whether it is a Series: it asks once, and again only where
-    somebody wants a DataFrame of it.
-    """
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    import pyarrow as pa
-
-    if "pandas" in sys.modules:
-        return
-    sys.meta_path.insert(0, _NoPandas)
-    try:
-        pa.array([])
-    finally:
-        sys.meta_path.remove(_NoPandas)
-
-
 @click.command("export")
 @click.option("--account", "accounts", multiple=True, metavar="NAME", help="This account alone; may be repeated.")
 @click.option("--allow-empty", is_flag=True, help="Believe an API that suddenly lists nothing.")
@@ -104,7 +74,6 @@ def command(
     \b
     Example:  GENESISCLOUD_TOKEN=… genesis-etl export
     """
-    _keep_small()
     from genesis_etl.pipeline import export
     from genesis_etl.settings import duration_of
 
