@@ -290,6 +290,7 @@ def test_what_is_unknown_is_kept() -> None:
     ]
     assert rows([listed, image("b", zone=None), image("c")])[1]["extra"] == '{"zone":null}'
     assert rows([listed, image("c")])[1]["extra"] is None
+    assert rows([image("d", zone="münchen-北")])[0]["extra"] == '{"zone":"münchen-北"}'
 
 
 def test_no_two_unknown_fields_share_a_key() -> None:
