@@ -38,7 +38,7 @@ COPIES = 2  # tests run side by side, one a core
 ROOMS = {
     "reading": (["reading/"], ["capture", "drift", "steps", "export"]),
     "rows": (["rows/"], ["table"]),
-    "lake": (["lake/"], ["storage", "media", "lake", "strangers", "evidence"]),
+    "lake": (["lake/"], ["storage", "media", "lake", "strangers", "evidence", "upgrade", "publish"]),
     "maintenance": (["maintenance/"], ["verify", "compact", "forget", "strangers"]),
     "pipeline": (["pipeline.py", "guards.py"], ["steps", "fresh", "export", "cache"]),
 }
