@@ -39,7 +39,7 @@ ROOMS = {
     "reading": (["reading/"], ["capture", "drift", "steps", "export"]),
     "rows": (["rows/"], ["table"]),
     "lake": (["lake/"], ["storage", "media", "lake", "strangers", "evidence", "upgrade", "publish"]),
-    "maintenance": (["maintenance/"], ["verify", "compact", "forget", "strangers"]),
+    "maintenance": (["maintenance/"], ["verify", "compact", "forget", "strangers", "evidence"]),
     "pipeline": (["pipeline.py", "guards.py"], ["steps", "fresh", "export", "cache"]),
 }
 SLOW = {"s3"}  # its tests need an object store and are slow, all of them

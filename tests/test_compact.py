@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from genesis_etl.errors import LakeError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import new_file, temporary_path
+from genesis_etl.lake.storage.local import LocalStorage
 from genesis_etl.maintenance.compact import Compaction, compact, compact_account
+from genesis_etl.maintenance.verify import has_failed, verify
 from genesis_etl.opened import open_lake
 from tests.conftest import WHOLE, figure
 from tests.histories import (
@@ -401,3 +403,31 @@ def test_a_file_whose_runs_begin_at_a_capture_that_stays_apart_stays_too() -> No
     before = sorted(map(repr, open_lake("lake").sql_rows("select * from image_regions").to_pylist()))
     compact(lake, grace=timedelta(), now=at("2026-01-05"))
     assert sorted(map(repr, open_lake("lake").sql_rows("select * from image_regions").to_pylist())) == before
+
+
+def test_rows_stay_as_long_as_a_commit_that_cannot_go_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the medium keeps commits that were replaced, it keeps their rows files too, and nothing is missing."""
+    lake = Lake("lake")
+    land_all(lake, HISTORY)
+    loose = rows_files("lake")
+    delete = LocalStorage.delete
+
+    def refusing(self: LocalStorage, path: str) -> None:
+        if "/captures/" in path:
+            raise LakeError("cannot delete it")
+        delete(self, path)
+
+    monkeypatch.setattr(LocalStorage, "delete", refusing)
+    compact(lake, grace=NOTHING, now=NOW + timedelta(days=30))
+    assert {*loose} < {*rows_files("lake")}
+    assert not has_failed(verify("lake"))
+
+
+def test_an_account_is_compacted_unless_it_is_only_to_be_said() -> None:
+    """`is_dry` has to be asked for."""
+    land_all(Lake("lake"), HISTORY)
+    told = compact_account(Lake("lake"), "default", now=NOW, is_dry=True)
+    assert not any(file.is_compacted for file in rows_files("lake"))
+    done = compact_account(Lake("lake"), "default", now=NOW)
+    assert [each.captures for each in done] == [each.captures for each in told]
+    assert any(file.is_compacted for file in rows_files("lake"))
