@@ -126,10 +126,10 @@ class OpenLake:
     def held(self) -> Iterator[None]:
         """Answer from what the lake holds now, without looking each time whether a commit has come or gone.
 
-        There will be many questions, so the runs of all files are read and merged first. A file that is gone when it
-        is needed after that is still looked for again.
+        There will be many questions, so the first one merges the runs of all files. A file that is gone when it is
+        needed is still looked for again.
         """
-        self._fresh()[1].merge_runs()
+        self._fresh()
         self._is_held = True
         try:
             yield
@@ -206,6 +206,8 @@ class OpenLake:
             return self._contents, self._open(self._contents, as_of)
         if self._warehouse is None:
             self._warehouse = self._open(self._contents)
+        if self._is_held:
+            self._warehouse.merge_runs()
         return self._contents, self._warehouse
 
     def _open(self, contents: Contents, as_of: datetime | None = None) -> Engine:

@@ -43,6 +43,7 @@ class Engine(ABC):
     """What runs the SQL over a lake's tables, for as long as its files are there."""
 
     _regions: tuple[str, ...] = ()  # that settings expect
+    _has_merged_runs = False
     _waiting: tuple[str, ...] = ()  # the views that no statement has named yet, in the order in which they are built
 
     def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
@@ -57,8 +58,11 @@ class Engine(ABC):
 
     def merge_runs(self) -> None:
         """Put together, once for all statements to come, the runs of all files that go on in the next capture."""
+        if self._has_merged_runs:
+            return
         self._table("lake_merged_runs", self.select("select * from lake_stays"))
         self._view("lake_runs", "select * from lake_merged_runs")
+        self._has_merged_runs = True
 
     @abstractmethod
     def _select(self, sql: str, parameters: Mapping[str, Any] | None) -> pa.Table:
