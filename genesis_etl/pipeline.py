@@ -14,7 +14,7 @@ import pyarrow as pa
 from genesis_etl.api.client import Client
 from genesis_etl.api.clock import refuse_clock
 from genesis_etl.api.stop import Stop
-from genesis_etl.errors import BadPage, CaptureError, CollectionRefused, ExportFailed, GenesisEtlError, LakeError
+from genesis_etl.errors import BadPage, CaptureError, ExportFailed, GenesisEtlError, LakeError
 from genesis_etl.guards import believed, is_fresh, refuse_forgetting, refuse_future, time_of_capture
 from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
@@ -188,21 +188,12 @@ def read(
     refuse_future(settings, newest, captured_at)
     began = time.monotonic()
     with Client(account, settings, stop) as client:
-        try:
-            reading = read_account(
-                client,
-                with_snapshots=not without_snapshots,
-                must_have_snapshots=newest is not None and newest.snapshots is not None,
-                progress=progress,
-            )
-        except CollectionRefused as refusal:
-            if newest is not None and newest.snapshots is not None and refusal.exit_code != 2:
-                loss = (
-                    "the capture before could read /snapshots, so this one would look like every snapshot deleted: "
-                    "mend the access, or give --without-snapshots"
-                )
-                refusal.advice = "; ".join(filter(None, (refusal.advice, loss)))
-            raise
+        reading = read_account(
+            client,
+            with_snapshots=not without_snapshots,
+            must_have_snapshots=newest is not None and newest.snapshots is not None,
+            progress=progress,
+        )
         refuse_clock(settings, client)
         refuse_forgetting(lake, newest, reading, allow_empty=allow_empty)
         reading = believed(lake, newest, reading, allow_empty=allow_empty)

@@ -283,6 +283,12 @@ def test_an_account_forgotten_beside_a_landing_is_not_lost(monkeypatch: pytest.M
     assert held("lake")
 
 
+def forgotten() -> list[tuple[datetime, int]]:
+    """Return what the marks in the lake say: captures before this time, so many."""
+    marks = (commit.facts.forgot for commit in Lake("lake").commits()[0])
+    return [(mark.before, mark.captures) for mark in marks if mark]
+
+
 def test_forgetting_tells_its_time_and_number_and_covers_what_was_lost() -> None:
     """The mark says what went; captures before it are no loss any more, one after it that is lost still is."""
     lake = Lake("lake")
@@ -293,12 +299,11 @@ def test_forgetting_tells_its_time_and_number_and_covers_what_was_lost() -> None
         lake.remove(path)
     assert len([each for each in Lake("lake").contents().damage if each.is_lost]) == 2
     forget(lake, "default", at("2026-11-02"))
-    (mark,) = (each for each in Lake("lake").commits()[0] if each.file.kind == "forget")
-    assert mark.facts.forgot is not None
-    assert mark.facts.forgot.before == at("2026-11-02")
+    assert forgotten() == [(at("2026-11-02"), 3)]
     (damage,) = Lake("lake").contents().damage
     assert damage.until == at("2026-11-10 12:00")
     forget(lake, "default", at("2026-11-11"))
+    assert forgotten() == [(at("2026-11-02"), 3), (at("2026-11-11"), 2)]
     assert held("lake")
     assert len(Lake("lake").contents().captures) == 2
     forget(lake, "default")

@@ -560,3 +560,23 @@ def test_a_listener_may_still_stop_everything(
     with pytest.raises(type(error)):
         export(several(sandbox, **dict.fromkeys(accounts, sandbox.token)), progress=Deaf(error))
     assert files_of("lake") == {}
+
+
+def test_an_interrupt_leaves_accounts_that_wait_their_turn_alone(
+    serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is looked up in the lake for an account whose turn would have come after it."""
+    sandbox = serve(faults=[Fault("hang", times=0)])
+    begun: list[str] = []
+    newest = Lake.newest
+    monkeypatch.setattr(
+        Lake, "newest", lambda self, name, **options: (begun.append(name), newest(self, name, **options))[1]
+    )
+    timer = threading.Timer(0.5, signal.pthread_kill, (threading.main_thread().ident or 0, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        export(replace(several(sandbox, **dict.fromkeys("abc", sandbox.token)), workers=1))
+    for thread in threading.enumerate():
+        if thread.name.startswith("account"):
+            thread.join(30)
+    assert begun == ["a"]

@@ -14,6 +14,7 @@ import pytest
 from genesis_etl.errors import LakeError
 from genesis_etl.lake.commit import Facts, capture_rows
 from genesis_etl.lake.lake import Lake
+from genesis_etl.lake.layout import LakeFile
 from genesis_etl.lake.schema import IMAGES
 from genesis_etl.maintenance.verify import SCHEMA, has_failed, verify
 from genesis_etl.rows import ROW
@@ -115,6 +116,23 @@ def test_a_rows_file_that_is_gone_is_missing() -> None:
             assert statuses() == {name: "missing"}
             assert has_failed(verify("lake"))
             Path("lake", name).write_bytes(data)
+
+
+def test_what_goes_between_two_looks_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rows file that went with its commit, to a compaction under way, is missed by nobody."""
+    filled()
+    rows_file = next(file for file in rows_files("lake", "default") if not file.is_compacted)
+    (commit,) = Path("lake/store/captures/default/2026").glob(f"{rows_file.name[:30]}*")
+    Path("lake", rows_file.path).unlink()
+    assert statuses() == {rows_file.path: "missing"}
+    read = Lake.read
+
+    def going(lake: Lake, file: LakeFile) -> bytes:
+        commit.unlink(missing_ok=True)
+        return read(lake, file)
+
+    monkeypatch.setattr(Lake, "read", going)
+    assert statuses() == {}
 
 
 def test_a_rows_file_without_commit_is_an_orphan_after_an_hour() -> None:

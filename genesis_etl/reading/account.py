@@ -53,6 +53,10 @@ class Reading:
         return len(self.images.snapshots | (self.images.keys() & (self.snapshots or {}).keys()))
 
 
+_LOSS: Final = (
+    "the capture before could read /snapshots, so this one would look like every snapshot deleted: "
+    "mend the access, or give --without-snapshots"
+)
 NOTHING_READ: Final = Reading(Items(), None, 0)
 
 
@@ -87,6 +91,8 @@ def read_account(
                 # What could be read a moment ago is not something this account may not see.
                 if snapshots.passes > 1:
                     refusal.advice = "it could be read a moment ago, try again later"
+                if must_have_snapshots:
+                    refusal.advice = "; ".join(filter(None, (refusal.advice, _LOSS)))
                 if must_have_snapshots or snapshots.passes > 1:
                     raise
                 return Reading(listed, None, images.passes, refusals={"snapshots": str(refusal)})
