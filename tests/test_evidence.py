@@ -26,6 +26,7 @@ from genesis_etl.lake.storage.local import LocalStorage
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.maintenance.forget import forget
 from genesis_etl.maintenance.verify import has_failed, verify
+from genesis_etl.times import format_time
 from tests.conftest import WHOLE, fewer, figure
 from tests.histories import NOTHING, Row, at, commit_files, land, land_all, rows, rows_files
 
@@ -333,6 +334,47 @@ def test_a_compaction_without_a_commit_is_a_loss_unless_a_copy_ends_in_it(
     file = new_file("rows", "one", 2026, new_name(instants[0], "compacted"), b"")
     found = losses([], times, {file: Held(captures, instants)})
     assert [(each.path, each.since, each.until) for each in found] == [(file.path, instants[0], instants[-1])] * is_lost
+    span = f"{format_time(instants[0])} to {format_time(instants[-1])}"
+    assert all(each.seen.startswith(f"it holds {captures} captures from {span}, ") for each in found)
+
+
+def test_a_compaction_that_cannot_be_read_is_one_damage_of_its_whole_year() -> None:
+    """What it listed is not told as lost a second time, and may have been of any day since the year began."""
+    lake = Lake("lake")
+    land_all(lake, STATES)
+    compact(lake, grace=NOTHING, now=at("2026-11-03"))
+    land(lake, at("2026-11-03 12:00"), rows("x"))
+    (file,) = (each for each in commit_files("lake") if each.is_compacted and each.year == 2026)
+    Path("lake", file.path).write_bytes(b"")
+    (damage,) = Lake("lake").contents().damage
+    assert (damage.path, damage.since, damage.is_lost) == (file.path, at("2026-01-01"), False)
+
+
+def test_a_commit_knows_captures_that_only_a_compaction_lists() -> None:
+    """What was compacted is counted as what is loose is."""
+    lake = Lake("lake")
+    land_all(lake, STATES)
+    compact(lake, grace=NOTHING, now=at("2026-11-03"))
+    assert not [each for each in commit_files("lake") if each.kind == "capture"]
+    newest = land(lake, at("2026-11-03 12:00"), rows("x"))
+    (commit,) = (each for each in Lake("lake").commits()[0] if each.file.name == newest.capture_id)
+    known = commit.facts.known
+    assert known is not None
+    assert (known.captured_at, known.captures) == (at("2026-11-02 12:00"), 4)
+
+
+def test_loose_captures_are_those_before_a_time_that_no_compaction_lists() -> None:
+    """They are counted without opening any rows."""
+    lake = Lake("lake")
+    land_all(lake, STATES)
+    assert [lake.loose("default", at(day)) for day in ("2026-11-02", "2026-11-03")] == [3, 4]
+    compact(lake, now=at("2026-11-02"))
+    land_all(lake, LATER)
+    assert [lake.loose("default", at(day)) for day in ("2026-11-02", "2026-11-03", "2026-12-01")] == [
+        0,
+        1,
+        1 + len(LATER),
+    ]
 
 
 TIDY = """

@@ -12,7 +12,7 @@ import pytest
 
 from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.lake.layout import is_own_folder
-from genesis_etl.lake.storage import open_storage
+from genesis_etl.lake.storage import Patience, open_storage
 from genesis_etl.lake.storage.local import LocalStorage
 from tests.media import Disk, failing, raises
 
@@ -151,3 +151,9 @@ def test_urls() -> None:
     assert open_storage("data/lake").url == "data/lake"
     with pytest.raises(SettingsError, match="'ftp://host/lake' is neither a folder nor s3://bucket/prefix"):
         open_storage("ftp://host/lake")
+
+
+def test_a_store_that_has_answered_is_waited_for_as_long_as_there_is_time() -> None:
+    """One that never has, for half a minute, and so is any where nobody says how much time there is."""
+    for patience, ends in ((Patience(), (130, 130)), (Patience(until=900), (130, 900)), (Patience(5), (105, 105))):
+        assert tuple(patience.end(100, is_known=is_known) for is_known in (False, True)) == ends
