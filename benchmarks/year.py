@@ -129,7 +129,7 @@ def land_many(url: str, accounts: int, captures: int, last: datetime = FIRST) ->
     """Land hourly captures up to `last` of so many accounts, each of 100 images in 300 rows that stand still."""
     lake = Lake(url)
     before = last - timedelta(days=30)
-    state = [row(n, "cloud-image", region, before) for n in range(48) for region in REGIONS[:5]]
+    state = [row(n, "cloud-image", region, before) for n in range(40) for region in REGIONS]
     state += [row(n, "snapshot", REGIONS[n % 6], before) for n in range(40, 100)]
     rows = table(state)
     facts: dict[str, Any] = {"images": 100, "snapshots": 60, "requests": 2, "retries": 0, "passes": 1}

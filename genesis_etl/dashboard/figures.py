@@ -10,7 +10,7 @@ from genesis_etl.dashboard import limits
 from genesis_etl.dashboard.history import histories_of
 from genesis_etl.dashboard.listings import Row, list_changes, list_missing, list_snapshots, list_sources
 from genesis_etl.dashboard.periods import by_period, first_day
-from genesis_etl.dashboard.reports import Reports, grouped, last_rows, named, of_account
+from genesis_etl.dashboard.reports import Reports, named, of_account
 from genesis_etl.dashboard.view import Figures, Money, Scope, View
 from genesis_etl.opened import OpenLake
 from genesis_etl.query.sources import one_line
@@ -20,14 +20,15 @@ def collect(lake: OpenLake) -> Figures:
     """Read what the page shows of a lake that holds a capture."""
     overview = lake.sql_rows(one_line("page", "captured")).to_pylist()
     read = Reports(lake, overview)
-    last_growth, usage = last_rows(read.growth[0]), grouped(read.usage[0].to_pylist())
     for row in overview:
         row["images"] = read.images.get((row["account"], None), 0)
-        row["now"] = last_growth.get(row["account"])
-        row["money"] = Money(usage[row["account"]])
+        row["now"] = read.newest_growth.get(row["account"])
+        row["money"] = Money(read.newest_usage[row["account"]])
     overview.sort(key=lambda row: (-_size(row["now"]), -row["images"], row["account"]))
+    shown = overview[: limits.ACCOUNTS]
+    read.read_parts([row["account"] for row in shown])
     views = [_all_together(read, overview)] if len(overview) > 1 else []
-    views += [_account(read, row) for row in overview[: limits.ACCOUNTS]]
+    views += [_account(read, row) for row in shown]
     lists = [each for view in views for each in (view.freed, view.missing.images, view.changes)]
     return Figures(views, overview, read.changes_since, lake.price, histories_of(lake, lists))
 

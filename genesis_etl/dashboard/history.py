@@ -40,9 +40,11 @@ def histories_of(lake: OpenLake, listings: Iterable[Listing]) -> dict[tuple[str,
             wanted.setdefault(key, History(len(wanted), *key, [], 0))
     if not wanted:
         return wanted
-    for row in lake.sql_rows(statement(sorted({image_id for _, image_id in wanted}))).to_pylist():
-        history = wanted.get((row["account"], row["image_id"]))
-        if history is not None:
-            history.runs = [*history.runs, row][-limits.RUNS :]
-            history.total += 1
+    rows = lake.sql_rows(statement(sorted({image_id for _, image_id in wanted})))
+    # Images that Genesis Cloud makes are in every account, those of hundreds that nobody asked for as well.
+    whose = zip(rows["account"].to_pylist(), rows["image_id"].to_pylist(), strict=True)
+    for row in rows.take([place for place, key in enumerate(whose) if key in wanted]).to_pylist():
+        history = wanted[row["account"], row["image_id"]]
+        history.runs = [*history.runs, row][-limits.RUNS :]
+        history.total += 1
     return wanted
