@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from genesis_etl.errors import LakeError, LakeMoved
 from genesis_etl.lake.commit import (
@@ -45,7 +44,7 @@ from genesis_etl.lake.layout import (
     new_name,
     parsed,
 )
-from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION, schema_version
+from genesis_etl.lake.schema import CAPTURES, IMAGES, SCHEMA_VERSION, version_of_file
 from genesis_etl.lake.storage import Patience, Storage, open_storage
 from genesis_etl.rows import ROW
 
@@ -265,7 +264,7 @@ class Lake:
             data = self.storage.read(path)
             if hashlib.sha256(data).hexdigest() != commit.sha256:
                 raise ValueError(f"the rows file {path} is damaged, its sha256 is another")
-            version = schema_version(pq.read_metadata(pa.BufferReader(data)))
+            version = version_of_file(data)
             self._whole[path, commit.sha256] = local = self.storage.local_path(path, data)
             if version < SCHEMA_VERSION:
                 self.older.add(local)

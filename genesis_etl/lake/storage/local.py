@@ -32,6 +32,7 @@ class LocalStorage:
     def __init__(self, root: str) -> None:
         self.url = root
         self._root = Path(root)
+        self._real: dict[str, str] = {}  # paths of folders, looked up once: a lake has many files in each
 
     def list(self, below: str, enters: Callable[[str], bool]) -> list[Entry]:
         """Return everything below a folder, by path; nothing where there is no such folder."""
@@ -73,8 +74,9 @@ class LocalStorage:
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes; FileNotFoundError where it is gone."""
-        with _lake_errors("read", self._root / path):
-            return (self._root / path).read_bytes()
+        file = self._root / path
+        with _lake_errors("read", file):
+            return file.read_bytes()
 
     def write(self, path: str, data: bytes) -> None:
         """Put a new file in place: whole, on disk, and only then under its name."""
@@ -105,7 +107,10 @@ class LocalStorage:
 
     def local_path(self, path: str, data: bytes | None = None) -> str:
         """Return the file's own path."""
-        return os.path.realpath(self._root / path)
+        folder, _, name = path.rpartition("/")
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(self._root / folder)
+        return f"{self._real[folder]}/{name}"
 
     @contextlib.contextmanager
     def _beside(self, final: Path, temporary: Path, data: bytes) -> Iterator[Path]:
