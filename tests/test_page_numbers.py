@@ -11,6 +11,7 @@ import pytest
 
 from genesis_etl.dashboard import limits
 from genesis_etl.dashboard.decisions import decisions
+from genesis_etl.dashboard.figures import collect
 from genesis_etl.dashboard.words import month, number, signed
 from genesis_etl.opened import OpenLake, open_lake
 from tests.conftest import WHOLE
@@ -295,3 +296,16 @@ def test_what_prefect_shows_is_what_the_page_shows(told: Told) -> None:
     pairs = set(zip(*(tables["missing"][name].to_pylist() for name in ("account", "image_id")), strict=True))
     lacking = [table for table in told.page.tables if table.file.startswith("missing-")][:1]
     assert sum(len(table.rows) for table in lacking) == len(pairs)
+
+
+def test_parts_are_the_same_whether_all_accounts_have_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only some accounts have a part, theirs, that of all together and the overview are as where all have one."""
+    for name, hours in ACCOUNTS.items():
+        busy(tmp_path, name, hours)
+    lake = open_lake(tmp_path, price=0.037)
+    everything = collect(lake)
+    monkeypatch.setattr(limits, "ACCOUNTS", 2)
+    few = collect(lake)
+    assert few.overview == everything.overview
+    assert few.views == everything.views[:3]
+    assert len(everything.views) == 4
