@@ -273,8 +273,16 @@ numbered_periods as (
     inner join lake_periods as p
         on p.length = $by
         and p.period <= e.newest_period
-    where cast($until as timestamptz) is null
-        or cast(p.first_day as timestamp) < cast(cast($until as timestamptz) as timestamp)
+    where (
+            cast($until as timestamptz) is null
+            or cast(p.first_day as timestamp) < cast(cast($until as timestamptz) as timestamp)
+        )
+        -- a window ends there; without this, every day since 1970 is numbered for every account
+        and (
+            cast($since as timestamptz) is not null
+            or date_diff('day', p.period, least(e.newest_period, cast(cast($until as timestamptz) as date)))
+            <= ($window + 1) * 31
+        )
 ),
 
 shown as (
