@@ -39,17 +39,21 @@ def to_table(rows: pa.Table, width: int | None, longest: int) -> bytes:
     right = [is_number(field.type) for field in rows.schema]
     cells = [[_cell(value, longest) for value in row] for row in tuples(rows)]
     names = [shown(name, LONGEST) for name in rows.column_names]
-    widths = [max([cell_len(name), *(cell_len(row[index]) for row in cells)]) for index, name in enumerate(names)]
+    widths = [max([_width(name), *(_width(row[index]) for row in cells)]) for index, name in enumerate(names)]
     kept = list(range(len(names)))
     if width is not None:
         kept, widths = _fitting(rows, widths, max(width, 1))
 
     def line(texts: list[str]) -> str:
         parts = []
-        for text, size, is_right in ((texts[index], widths[index], right[index]) for index in kept):
-            fitting = text if cell_len(text) <= size else set_cell_size(text, size - 1) + "…"
-            space = " " * (size - cell_len(fitting))
-            parts.append(space + fitting if is_right else fitting + space)
+        for index in kept:
+            text, size = texts[index], widths[index]
+            taken = _width(text)
+            if taken > size:
+                text = set_cell_size(text, size - 1) + "…"
+                taken = _width(text)
+            space = " " * (size - taken)
+            parts.append(space + text if right[index] else text + space)
         return "  ".join(parts).rstrip()
 
     rule = ["─" * size for size in widths]
@@ -88,7 +92,7 @@ def _fitting(rows: pa.Table, widths: list[int], width: int) -> tuple[list[int], 
 def wrapped(rows: pa.Table, width: int | None = None) -> pa.Table:
     """Return rows of texts for a table of this width: a long last cell goes on in rows of its own."""
     others = sum(
-        max([cell_len(name), *(cell_len(text or "") for text in rows[name].to_pylist())]) + 2
+        max([_width(name), *(_width(text or "") for text in rows[name].to_pylist())]) + 2
         for name in rows.column_names[:-1]
     )
     room = max(_NARROWEST, min(width - others, _WIDEST) if width else LONGEST)
@@ -115,6 +119,11 @@ def escaped(text: bytes) -> bytes:
     """Return a text form with everything escaped that a terminal could obey."""
     lines = text.decode("utf-8").split("\n")
     return "\n".join(shown(line, len(line) * 10) for line in lines).encode("utf-8")
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text without control characters takes; most take one a character."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def _cell(value: Any, longest: int) -> str:

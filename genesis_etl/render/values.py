@@ -43,6 +43,8 @@ def is_number(type: pa.DataType) -> bool:
 
 def plain(value: Any) -> str:
     """Write a value as data: whole, in one form for every column of its kind."""
+    if type(value) is str:  # as most are
+        return value
     if value is None:
         return ""
     if isinstance(value, bool):
