@@ -82,7 +82,7 @@ def export(
             )
 
     if len(chosen) == 1:
-        results = [one(chosen[0])]
+        results = list(map(one, chosen))
     else:
         with ThreadPoolExecutor(min(settings.workers, len(chosen)), thread_name_prefix="account") as threads:
             runs = [threads.submit(one, account) for account in chosen]

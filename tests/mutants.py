@@ -40,7 +40,7 @@ ROOMS = {
     "rows": (["rows/"], ["table"]),
     "lake": (["lake/"], ["storage", "media", "lake", "strangers", "evidence", "upgrade", "publish"]),
     "maintenance": (["maintenance/"], ["verify", "compact", "forget", "strangers", "evidence"]),
-    "pipeline": (["pipeline.py", "guards.py"], ["steps", "fresh", "export", "cache"]),
+    "pipeline": (["pipeline.py", "guards.py"], ["steps", "fresh", "export", "cache", "instances"]),
 }
 SLOW = {"s3"}  # its tests need an object store and are slow, all of them
 # `a is None` and `a == None` are one and the same for whatever we compare.

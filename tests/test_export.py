@@ -81,7 +81,7 @@ def test_the_row_of_a_capture(serve: Callable[..., Sandbox]) -> None:
     assert (capture.account, capture.captured_at, capture.endpoint) == ("default", AT, sandbox.endpoint)
     assert (capture.images, capture.snapshots, capture.rows) == (103, 2, 204)
     assert (capture.requests, capture.retries, capture.passes) == (6, 0, 2)
-    assert capture.finished_at >= capture.captured_at
+    assert AT <= capture.finished_at < AT + timedelta(minutes=1)
     assert sql("select capture_id, images, requests from captures") == [(capture.capture_id, 103, 6)]
 
 
@@ -532,6 +532,17 @@ def test_a_warning_that_is_an_error_costs_no_capture(serve: Callable[..., Sandbo
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(export(settings_for(sandbox), notice=Deaf(ValueError("deaf")))) == 1
+
+
+def test_progress_tells_the_account_where_there_are_several(serve: Callable[..., Sandbox]) -> None:
+    """Of a single account the name of the collection says enough."""
+    sandbox = serve(collections=listing(3, 1))
+    for names, told in (("a", {"images", "snapshots"}), ("ab", {"images of a", "snapshots of b", "images of b"})):
+        heard: set[str] = set()
+        settings = later(several(sandbox, **dict.fromkeys(names, sandbox.token)), len(names))
+        export(settings, progress=lambda name, *pages, heard=heard: heard.add(name))
+        assert told <= heard
+        assert all((" of " in name) == (len(names) > 1) for name in heard)
 
 
 def test_a_failure_is_the_accounts_own_where_a_listener_fails_too(serve: Callable[..., Sandbox]) -> None:

@@ -24,6 +24,7 @@ def test_a_data_frame_of_images_by_region_goes_to_the_lake_without_loss(
     settings = settings_for(serve(generation=generation, images=120))
     proven = read(settings, settings.accounts[0])
     assert proven is not None
+    assert proven.reading.snapshots
     frame = normalise(proven)
     assert isinstance(frame, pd.DataFrame)
     assert not frame.duplicated(["image_id", "region"]).any()
