@@ -16,7 +16,7 @@ import pytest
 from genesis_etl.errors import LakeError
 from genesis_etl.lake.lake import Lake
 from genesis_etl.lake.layout import TABLES
-from genesis_etl.lake.schema import SCHEMA_VERSION
+from genesis_etl.lake.schema import SCHEMA_VERSION, version_of_file
 from genesis_etl.lake.tables import published
 from genesis_etl.maintenance.compact import compact
 from genesis_etl.opened import open_lake
@@ -217,3 +217,14 @@ def test_a_refused_list_leaves_older_and_newer_rows_one_run(lake: str, sandbox: 
     new = {item["id"] for item in sandbox.read("snapshots")} - known
     export(settings_for(sandbox, lake))
     assert open_lake(lake).sql_rows(runs).to_pylist()[0]["n"] == before + len(new)
+
+
+def test_a_footer_tells_its_version_as_arrow_reads_it(lake: str, sandbox: Sandbox) -> None:
+    """Of files of the version before and of this one, and of one whose rows spell another in vain."""
+    export(settings_for(sandbox))
+    found = {name: version_of_file(data) for name, data in files_of(lake).items() if name.startswith("store/")}
+    assert set(found.values()) == {1, SCHEMA_VERSION}
+    assert all(str(version) == versions(lake)[name] for name, version in found.items())
+    spelt = pa.table({"name": [f"genesis_etl.schema_version\x18\x01{SCHEMA_VERSION}"]})
+    pq.write_table(spelt.replace_schema_metadata({"genesis_etl.schema_version": "1"}), "x", write_statistics=False)
+    assert version_of_file(Path("x").read_bytes()) == 1
