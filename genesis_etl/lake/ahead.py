@@ -68,7 +68,7 @@ def parse_ahead(lake: Files, files: Sequence[LakeFile]) -> None:
 def _each(lake: Files, work: Callable[[Sequence[Item]], None], items: Sequence[Item]) -> None:
     """Work on all items, in batches, on as many threads as the medium likes."""
     batches = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
-    if len(batches) < 2:
+    if len(batches) < 2 or lake.storage.readers < 2:
         for batch in batches:
             work(batch)
         return
