@@ -231,13 +231,9 @@ moves as (
     group by a.shown_account, e.region, cast(date_trunc($by, e.moment) as date)
 ),
 
+-- whatever was there came once, so every region has a move
 scopes as (
-    select
-        a.shown_account as account,
-        s.region
-    from scoped as s
-    inner join accounts as a
-        on a.account = s.account
+    select account, region from moves
     union
     select shown_account as account, cast(null as varchar) as region
     from accounts
