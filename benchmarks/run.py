@@ -31,7 +31,7 @@ from genesis_etl.sandbox import Sandbox
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # a script's own folder, for whoever imports this one
-from year import FIRST, HOUR, land_many, land_whole_year, land_year  # noqa: E402
+from year import FIRST, HOUR, land_many, land_whole_year, land_worst_hour, land_year  # noqa: E402
 
 COMMAND = [sys.executable, "-m", "genesis_etl"]
 IMPORTS = [sys.executable, "-c", "import duckdb, pyarrow.parquet"]
@@ -309,42 +309,43 @@ def imports_alone() -> str:
 
 
 def many(folder: Path) -> Table:
-    """(e) Many accounts at the worst hour of the day, before a compaction; whole processes."""
+    """(e) Many accounts: a day at its worst hour, one before `export` compacts, or all loose; whole processes."""
     rows: Table = [["accounts × captures", "command", "wall s", "CPU s", "peak MB"]]
-    for accounts, captures in ((100, 24), (500, 1)):
-        lake = str(folder / f"many-{accounts}")
-        toml = folder / f"many-{accounts}.toml"
-        names = "".join(f'[accounts.a{number:05}]\ntoken_env = "GENESISCLOUD_TOKEN"\n' for number in range(accounts))
-        commands = {
-            "report snapshot-growth": [*COMMAND, "report", "snapshot-growth", "--lake", lake],
-            "report region-coverage": [*COMMAND, "report", "region-coverage", "--lake", lake],
-            "report usage": [*COMMAND, "report", "usage", "--lake", lake],
-            "check": [*COMMAND, "check", "--config", str(toml), "--lake", lake],
-            "dashboard": [*COMMAND, "dashboard", "--lake", lake, "--output", str(folder / "many.html")],
-        }
-        done: dict[str, Run] = {}
-        with Sandbox(rate=0, images=100) as sandbox:
-            toml.write_text(f'endpoint = "{sandbox.endpoint}"\nrate = 10000\nworkers = 8\n{names}')
-            if captures > 1:
-                land_many(lake, accounts, captures, last=datetime.now(UTC))
-                publish(Lake(lake))
-            else:
-                exporting = [*COMMAND, "export", "--config", str(toml), "--lake", lake, "--quiet"]
-                done["export, 8 workers"] = run(exporting, GENESISCLOUD_TOKEN=sandbox.token)
-            for name, command in commands.items():
-                done[name] = run(command, may_fail=name == "check", GENESISCLOUD_TOKEN=sandbox.token)
-        for name, it in done.items():
-            rows.append([f"{accounts:,} × {captures}", name, f"{it.wall:.1f}", f"{it.cpu:.1f}", f"{it.peak:.0f}"])
-        if captures > 1:
-            worst = max(done[name].wall for name in done if name.startswith("report"))
-            began = time.monotonic()
-            rows_files = f"{lake}/store/rows/*/*/*.parquet"
-            duckdb.execute(f"select account, type, count(*) from '{rows_files}' group by all").fetchall()
-            glob = f"a wrong count of the same files by a glob: {time.monotonic() - began:.1f} s"
-            goal("100 accounts × 24 loose captures: the slowest of three reports", f"{worst:.1f} s", glob, "0.7 s")
-        else:
-            said = " / ".join(f"{done[name].wall:.1f}" for name in ("export, 8 workers", "check", "dashboard"))
-            goal("500 accounts: `export`, `check`, dashboard", f"{said} s", imports_alone(), "8 / 4 / 3 s")
+
+    def measure(words: str, lake: str, commands: dict[str, list[str]], token: str = "") -> dict[str, float]:
+        walls = {}
+        for name, command in commands.items():
+            it = run([*command, "--lake", lake], may_fail=name == "check", GENESISCLOUD_TOKEN=token)
+            rows.append([words, name, f"{it.wall:.1f}", f"{it.cpu:.1f}", f"{it.peak:.0f}"])
+            walls[name] = it.wall
+        return walls
+
+    names = ("snapshot-growth", "region-coverage", "usage")
+    reports = {f"report {name}": [*COMMAND, "report", name] for name in names}
+    page = {"dashboard": [*COMMAND, "dashboard", "--output", str(folder / "many.html")]}
+    now = datetime.now(UTC)
+    for accounts, wanted in ((100, "0.7 s"), (1_000, "6 s")):
+        lake = str(folder / f"worst-{accounts}")
+        land_worst_hour(lake, accounts, now)
+        worst = max(measure(f"{accounts:,} × 24, worst hour", lake, reports | page)[name] for name in reports)
+        began = time.monotonic()
+        files = f"{lake}/store/rows/*/*/*.parquet"
+        duckdb.execute(f"select account, type, count(*) from '{files}' group by all").fetchall()
+        glob = f"a wrong count of the same files by a glob: {time.monotonic() - began:.1f} s"
+        goal(f"{accounts:,} accounts × 24, the worst hour: the slowest report", f"{worst:.1f} s", glob, wanted)
+    lake = str(folder / "loose")
+    land_many(lake, 100, 24, now)
+    measure("100 × 24, all loose", lake, reports)
+    toml, lake = folder / "many.toml", str(folder / "many")
+    configured = ["--config", str(toml)]
+    with Sandbox(rate=0, images=100) as sandbox:
+        tokens = "".join(f'[accounts.a{number:05}]\ntoken_env = "GENESISCLOUD_TOKEN"\n' for number in range(500))
+        toml.write_text(f'endpoint = "{sandbox.endpoint}"\nrate = 10000\nworkers = 8\n{tokens}')
+        exporting = {"export, 8 workers": [*COMMAND, "export", *configured, "--quiet"]}
+        commands = {**exporting, **reports, "check": [*COMMAND, "check", *configured], **page}
+        walls = measure("500 × 1", lake, commands, sandbox.token)
+    said = " / ".join(f"{walls[name]:.1f}" for name in ("export, 8 workers", "check", "dashboard"))
+    goal("500 accounts: `export`, `check`, dashboard", f"{said} s", imports_alone(), "8 / 4 / 3 s")
     return rows
 
 

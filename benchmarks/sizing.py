@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from run import COMMAND, HERE, Run, Table, fast_server, markdown, median, run, timed, weight
-from year import land_many
+from year import FIRST, land_many
 
 from genesis_etl.lake.lake import Lake
 from genesis_etl.maintenance.compact import compact
@@ -115,7 +115,7 @@ def lakes(folder: Path, sizes: tuple[tuple[int, int], ...]) -> Table:
     for accounts, captures in sizes:
         url = str(folder / "many")
         shutil.rmtree(url, ignore_errors=True)
-        land_many(url, accounts, captures)
+        land_many(url, accounts, captures, FIRST)
         repeats = 3 if accounts < 1_000 else 1
         rows.append([f"{accounts:,} × {captures}", "loose", *reading(url, repeats)])
         if captures > 1:

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from genesis_etl.lake.lake import Lake
+from genesis_etl.maintenance.compact import LOOSE_CAPTURES, compact_account
 from genesis_etl.rows import ROW
 
 ACCOUNT = "default"
@@ -125,8 +126,11 @@ def land_whole_year(url: str) -> None:
         shutil.rmtree(part)
 
 
-def land_many(url: str, accounts: int, captures: int, last: datetime = FIRST) -> None:
-    """Land hourly captures up to `last` of so many accounts, each of 100 images in 300 rows that stand still."""
+def land_many(url: str, accounts: int, captures: int, last: datetime, loose: int | None = None, first: int = 0) -> None:
+    """Land hourly captures up to `last` of so many accounts, each of 100 images in 300 rows that stand still.
+
+    All but the last `loose` ones are compacted; `first` is the number of the first account.
+    """
     lake = Lake(url)
     before = last - timedelta(days=30)
     state = [row(n, "cloud-image", region, before) for n in range(40) for region in REGIONS]
@@ -134,9 +138,23 @@ def land_many(url: str, accounts: int, captures: int, last: datetime = FIRST) ->
     rows = table(state)
     facts: dict[str, Any] = {"images": 100, "snapshots": 60, "requests": 2, "retries": 0, "passes": 1}
     facts |= {"endpoint": "https://api.genesiscloud.com/compute/v1", "etl_version": "benchmark", "listed_snapshots": 0}
-    for hour in reversed(range(captures)):
-        for number in range(accounts):
-            lake.land(rows, account=f"a{number:05}", captured_at=last - hour * HOUR, finished_at=last, **facts)
+    for number in range(first, first + accounts):
+        account = f"a{number:05}"
+        for hour in reversed(range(captures)):
+            at = last - hour * HOUR
+            lake.land(rows, account=account, captured_at=at, finished_at=at, **facts)
+            if hour == loose:
+                compact_account(lake, account, now=at, end=at)
+
+
+def land_worst_hour(url: str, accounts: int, last: datetime) -> None:
+    """Land a day of so many accounts as `export` leaves it at its worst hour: one more, and it compacts again."""
+    half = accounts // 2
+    shares = [(half, 0), (accounts - half, half)]
+    with ProcessPoolExecutor(2) as processes:
+        done = [processes.submit(land_many, url, count, 24, last, LOOSE_CAPTURES + 1, first) for count, first in shares]
+        for each in done:
+            each.result()
 
 
 if __name__ == "__main__":
