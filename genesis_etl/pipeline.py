@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
@@ -18,7 +20,7 @@ from genesis_etl.errors import BadPage, CaptureError, ExportFailed, GenesisEtlEr
 from genesis_etl.guards import believed, is_fresh, refuse_forgetting, refuse_future, time_of_capture
 from genesis_etl.lake.commit import Capture
 from genesis_etl.lake.lake import Lake
-from genesis_etl.lake.storage import Patience
+from genesis_etl.lake.storage import Patience, most_landings
 from genesis_etl.publish.publish import Published, publish_after
 from genesis_etl.reading import NOTHING_READ, Progress, Reading, read_account
 from genesis_etl.reading.listeners import Notice, guards_listeners, unheard
@@ -29,6 +31,8 @@ from genesis_etl.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_MANY_ROWS: Final = 10_000  # what fewer took to read is not worth the time to give it back
 
 
 @guards_listeners
@@ -55,6 +59,7 @@ def export(
     chosen = settings.chosen(accounts)
     patience = duration_of("if_older_than", if_older_than)
     stop = Stop()
+    turn = threading.Semaphore(most_landings(settings.lake))
 
     def one(account: Account) -> Capture | GenesisEtlError | None:
         whose = "" if len(chosen) == 1 else f" of {account.name}"
@@ -70,6 +75,7 @@ def export(
                 progress=None if progress is None else lambda name, *pages: progress(name + whose, *pages),
                 notice=notice,
                 stop=stop,
+                turn=turn,
             )
         except GenesisEtlError as error:
             return error
@@ -137,10 +143,11 @@ def export_account(
     progress: Progress | None = None,
     notice: Notice | None = None,
     stop: Stop | None = None,
+    turn: AbstractContextManager[object] | None = None,
 ) -> Capture | None:
     """Read, normalise and land one account; raises whatever made that impossible, and then nothing has changed.
 
-    None where the newest capture is younger than `if_older_than`. `stop` ends whatever it waits for.
+    None where the newest capture is younger than `if_older_than`. `stop` ends what it waits for; it lands in `turn`.
     """
     proven = read(
         settings,
@@ -154,11 +161,13 @@ def export_account(
     )
     if proven is None:
         return None
-    rows = rows_of(proven, notice=notice)
-    proven = replace(proven, reading=NOTHING_READ)  # while they land, the rows are enough to hold
-    pa.default_memory_pool().release_unused()
     then: dict[str, Any] = {"publishes": publishes, "compacts": compacts, "notice": notice, "stop": stop}
-    landed = land(settings, proven, rows, if_older_than=if_older_than, **then)
+    with turn or nullcontext():
+        rows = rows_of(proven, notice=notice)
+        proven = replace(proven, reading=NOTHING_READ)  # while they land, the rows are enough to hold
+        if len(rows) > _MANY_ROWS:
+            pa.default_memory_pool().release_unused()
+        landed = land(settings, proven, rows, if_older_than=if_older_than, **then)
     return None if landed is None else landed.capture
 
 
