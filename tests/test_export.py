@@ -591,3 +591,24 @@ def test_an_interrupt_leaves_accounts_that_wait_their_turn_alone(
         if thread.name.startswith("account"):
             thread.join(30)
     assert begun == ["a"]
+
+
+def test_two_captures_at_a_time_land_on_a_disk(serve: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many accounts are read side by side, each lands, and no third one beside two."""
+    sandbox = serve(collections=listing(3, 0))
+    landing = 0
+    most: list[int] = []
+    land_one = Lake.land
+
+    def counting(lake: Lake, *args: Any, **options: Any) -> Capture:
+        nonlocal landing
+        landing += 1
+        most.append(landing)
+        time.sleep(0.05)
+        capture = land_one(lake, *args, **options)
+        landing -= 1
+        return capture
+
+    monkeypatch.setattr(Lake, "land", counting)
+    assert len(export(replace(several(sandbox, **dict.fromkeys("abcdef", sandbox.token)), workers=6))) == 6
+    assert max(most) == 2
