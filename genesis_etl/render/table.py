@@ -6,13 +6,13 @@ import math
 import re
 import textwrap
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 import pyarrow as pa
 from rich.cells import cell_len, set_cell_size
 
-from genesis_etl.render.values import is_number, plain, tuples
+from genesis_etl.render.values import is_number, plain, tuples, values_of
 from genesis_etl.text import shown
 
 LONGEST: Final = 60
@@ -25,6 +25,7 @@ _LEAST: Final = (
     *("sha256", "file", "endpoint", "etl_version", "finished_at", "capture_id", "previous_captured_at"),
     *("source_instance_id", "source_snapshot_id", "extra", "versions", "updated_at", "image_id", "gib_net"),
 )
+_ALIKE: Final = frozenset((str, int, date, datetime, bool, type(None)))  # of these, equals of a column look the same
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _FRACTION: Final = re.compile(r"\.[0-9]+")
 # What DuckDB calls the columns of EXPLAIN: the second holds a drawing of many lines.
@@ -37,31 +38,32 @@ def to_table(rows: pa.Table, width: int | None, longest: int) -> bytes:
         plans = "\n".join(rows["explain_value"].to_pylist())
         return escaped((plans.rstrip() + "\n").encode("utf-8"))
     right = [is_number(field.type) for field in rows.schema]
-    cells = [[_cell(value, longest) for value in row] for row in tuples(rows)]
     names = [shown(name, LONGEST) for name in rows.column_names]
-    widths = [max([_width(name), *(_width(row[index]) for row in cells)]) for index, name in enumerate(names)]
+    columns = [[name, *_cells(values, longest)] for name, values in zip(names, values_of(rows), strict=True)]
+    widths = [max(map(_width, set(column))) for column in columns]
     kept = list(range(len(names)))
     if width is not None:
         kept, widths = _fitting(rows, widths, max(width, 1))
-
-    def line(texts: list[str]) -> str:
-        parts = []
-        for index in kept:
-            text, size = texts[index], widths[index]
-            taken = _width(text)
-            if taken > size:
-                text = set_cell_size(text, size - 1) + "…"
-                taken = _width(text)
-            space = " " * (size - taken)
-            parts.append(space + text if right[index] else text + space)
-        return "  ".join(parts).rstrip()
-
-    rule = ["─" * size for size in widths]
-    lines = [line(names), line(rule), *map(line, cells)]
+    shown_columns = [_padded(columns[index], widths[index], is_right=right[index]) for index in kept]
+    lines = ["  ".join(texts).rstrip() for texts in zip(*shown_columns, strict=True)]
+    lines.insert(1, "  ".join("─" * widths[index] for index in kept))
     if width is not None and len(kept) < len(names):
         left_out = [name for index, name in enumerate(names) if index not in kept]
         lines += textwrap.wrap(f"(not shown for want of width: {', '.join(left_out)})", max(width, 1))
     return ("\n".join(lines) + "\n").encode("utf-8")
+
+
+def _padded(column: list[str], size: int, *, is_right: bool) -> list[str]:
+    """Return the texts of a column, each as wide as the column is."""
+
+    def padded(text: str) -> str:
+        fitting = text if _width(text) <= size else set_cell_size(text, size - 1) + "…"
+        space = " " * (size - _width(fitting))
+        return space + fitting if is_right else fitting + space
+
+    # Most columns say few things in many rows.
+    known = {text: padded(text) for text in set(column)}
+    return [known[text] for text in column]
 
 
 def _fitting(rows: pa.Table, widths: list[int], width: int) -> tuple[list[int], list[int]]:
@@ -124,6 +126,12 @@ def escaped(text: bytes) -> bytes:
 def _width(text: str) -> int:
     """Return how many columns of a terminal a text without control characters takes; most take one a character."""
     return len(text) if text.isascii() else cell_len(text)
+
+
+def _cells(values: Sequence[Any], longest: int) -> list[str]:
+    """Write the values of a column."""
+    known = {value: _cell(value, longest) for value in set(values)} if set(map(type, values)) <= _ALIKE else None
+    return [_cell(value, longest) if known is None else known[value] for value in values]
 
 
 def _cell(value: Any, longest: int) -> str:

@@ -19,7 +19,8 @@ from genesis_etl.times import format_time
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def tuples(rows: pa.Table) -> list[tuple[Any, ...]]:
+def values_of(rows: pa.Table) -> list[list[Any]]:
+    """Return the values of each column; ReportError for what Python does not know."""
     columns = []
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         try:
@@ -28,7 +29,12 @@ def tuples(rows: pa.Table) -> list[tuple[Any, ...]]:
             # A time that Python does not know, such as infinity or the year 290000.
             reason = f"{shown(name)} holds what cannot be written ({shown(str(error))})"
             raise ReportError(f"the column {reason}", advice="cast it to varchar") from None
-    return list(zip(*columns, strict=True))
+    return columns
+
+
+def tuples(rows: pa.Table) -> list[tuple[Any, ...]]:
+    """Return the values of each row; raises as `values_of`."""
+    return list(zip(*values_of(rows), strict=True))
 
 
 def refuse_namesakes(rows: pa.Table) -> None:
