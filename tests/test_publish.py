@@ -22,9 +22,10 @@ from genesis_etl.errors import LakeError, SettingsError
 from genesis_etl.lake.commit import Commit
 from genesis_etl.lake.contents import Contents
 from genesis_etl.lake.lake import Lake
-from genesis_etl.lake.layout import TABLES, LakeFile
+from genesis_etl.lake.layout import TABLES, LakeFile, Table
 from genesis_etl.lake.schema import SCHEMA_VERSION, TABLE_SCHEMAS
-from genesis_etl.lake.tables import listed_captures, published
+from genesis_etl.lake.storage import Storage
+from genesis_etl.lake.tables import FoundTable, listed_captures, published
 from genesis_etl.maintenance.compact import compact, compact_account
 from genesis_etl.maintenance.forget import forget
 from genesis_etl.publish import against
@@ -312,6 +313,34 @@ def test_what_hinders_publishing_costs_no_capture(api: Callable[..., Sandbox], r
     assert ended.code == 0
     assert "the tables were not published" in ended.err
     assert ended.rows[0]["status"] == "landed"
+
+
+@pytest.mark.parametrize("compares", [False, True])
+@pytest.mark.parametrize("when", ["before they are read", "after they were read"])
+def test_tables_that_a_neighbour_takes_on_meanwhile_are_whole(
+    monkeypatch: pytest.MonkeyPatch, when: str, compares: bool
+) -> None:
+    """They hold more than the captures that were read before them, which is no damage; nor what is replaced then."""
+    lake = Lake("lake")
+    for account in ("one", "two"):
+        land(lake, START, ROWS, account)
+    publish(lake)
+    landed = 0
+
+    def read(storage: Storage, account: str) -> dict[Table, FoundTable]:
+        nonlocal landed
+        found = published(storage, account)
+        if account == "two" and landed < 3:
+            landed += 1
+            land(Lake("lake"), START + landed * HOUR, ROWS[:landed], "two")
+            publish_account(Lake("lake"), "two")
+        return published(storage, account) if when == "before they are read" else found
+
+    monkeypatch.setattr(against, "published", read)
+    found = against.held(lake, lake.contents(), compares=compares)
+    assert landed == (3 if when == "before they are read" else 1)
+    assert {each.status for each in found} == ({"ok"} if compares else set())
+    assert len(found) == 2 * compares
 
 
 @pytest.mark.parametrize("name", fewer(TABLES, 1))

@@ -7,7 +7,7 @@ tables/images/default.parquet   default  behind   it holds 119 captures and not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,36 +44,11 @@ def verify_lake(url: str) -> pa.Table:
             raise
         rows = SCHEMA.empty_table()  # all of the store is lost, and the tables know of it
     is_published = _has_tables(lake)
-    found = [*_of_tables(lake, lake.contents(), is_published), *strangers(lake)]
+    found = [*held(lake, lake.contents(), compares=is_published), *strangers(lake)]
     never = {each.account for each in found} - {file.account for file in list_tables(lake.storage).files}
     told = [each for each in found if each.account is None or each.account not in never]
     told = [each._replace(file=shown(each.file, 5_000), detail=shown(each.detail, 5_000)) for each in told]
     return pa.concat_tables([rows, pa.Table.from_pylist([each._asdict() for each in told], schema=SCHEMA)])
-
-
-def _of_tables(lake: Lake, contents: Contents, is_published: bool) -> list[Finding]:
-    """Hold the tables against the contents; again where an account was captured or compacted meanwhile."""
-    found = _looked_at(lake, contents, is_published)
-    for _ in range(_LOOKS):
-        moved = {each.account for each in found if each.account and each.status != "ok"}
-        moved = {account for account in moved if lake.changed_since(contents, account)}
-        if not moved:
-            break
-        contents = lake.contents()
-        again = _looked_at(lake, contents, is_published)
-        found = [each for each in found if each.account not in moved] + [
-            each for each in again if each.account in moved
-        ]
-    return found
-
-
-def _looked_at(lake: Lake, contents: Contents, is_published: bool) -> list[Finding]:
-    found = [*held(lake, contents)]
-    if is_published:
-        bad = {each.file for each in found}
-        there = {file for file in list_tables(lake.storage).files if file.path not in bad}
-        found += _compared(lake, contents, {file.account for file in there}, bad)
-    return found
 
 
 def _has_tables(lake: Lake) -> bool:
@@ -89,24 +64,57 @@ def has_failed(rows: pa.Table) -> bool:
     return not FAILURES.isdisjoint(rows["status"].to_pylist())
 
 
-def held(lake: Lake, contents: Contents) -> Iterator[Finding]:
-    """Yield the tables that say they hold other captures than the store, and captures that the store has lost."""
+def held(lake: Lake, contents: Contents, *, compares: bool = False) -> list[Finding]:
+    """Return the tables that hold other captures than the store, and captures that the store has lost.
+
+    With `compares` the tables are made again as well, and have to hold the same rows. An account that was captured or
+    compacted meanwhile is looked at again, by itself.
+    """
+    found = [*_looked_at(lake, contents, _accounts(lake, contents), compares)]
+    for account in sorted({each.account for each in found if each.account and each.status != "ok"}):
+        mine = contents
+        for _ in range(_LOOKS):
+            if not lake.changed_since(mine, account):
+                break
+            mine = lake.contents(account)
+            others = [each for each in found if each.account != account]
+            found = [*others, *_looked_at(lake, mine, [account], compares)]
+    return found
+
+
+def _looked_at(lake: Lake, contents: Contents, accounts: list[str], compares: bool) -> Iterator[Finding]:
     states = dict(_states(contents))
+    # Read before they are made again, which takes longer: a neighbour may replace them at any moment.
+    there = {account: published(lake.storage, account) for account in accounts}
+    made = from_contents(contents) if compares else {}
     damaged = {damage.account for damage in contents.damage}
-    listing = list_tables(lake.storage)
-    for account in sorted({*states, *(file.account for file in listing.files)}):
-        there = published(lake.storage, account)
-        path = TableFile("captures", account).path
-        if gone := lost(lake, account, contents, there):
-            detail = f"it lists {counted(len(gone), 'capture')} up to {format_time(gone[-1])} that the store"
-            yield Finding(path, account, "missing", f"{detail} has lost; restore the store from a copy")
-        elif account in damaged:
-            continue  # its captures cannot be told
-        elif account in states:
-            yield from _behind(account, states[account], there)
-        else:
-            detail = f"the store holds no capture of it; `genesis-etl forget --account {account}` removes its tables"
-            yield Finding(path, account, "behind", detail)
+    for account in accounts:
+        bad = [*_held(lake, contents, account, states.get(account), there[account])]
+        yield from bad
+        if account in made and account not in damaged:
+            yield from _compared(account, made[account], there[account], {each.file for each in bad})
+
+
+def _accounts(lake: Lake, contents: Contents) -> list[str]:
+    """Return the accounts that have captures or tables."""
+    captured = pc.unique(contents.captures["account"]).to_pylist()
+    return sorted({*captured, *(file.account for file in list_tables(lake.storage).files)})
+
+
+def _held(
+    lake: Lake, contents: Contents, account: str, state: State | None, there: Mapping[Table, FoundTable]
+) -> Iterator[Finding]:
+    path = TableFile("captures", account).path
+    if gone := lost(lake, account, contents, there):
+        detail = f"it lists {counted(len(gone), 'capture')} up to {format_time(gone[-1])} that the store"
+        yield Finding(path, account, "missing", f"{detail} has lost; restore the store from a copy")
+    elif any(damage.account == account for damage in contents.damage):
+        return  # its captures cannot be told
+    elif state is not None:
+        yield from _behind(account, state, there)
+    else:
+        detail = f"the store holds no capture of it; `genesis-etl forget --account {account}` removes its tables"
+        yield Finding(path, account, "behind", detail)
 
 
 def strangers(lake: Lake) -> Iterator[Finding]:
@@ -147,32 +155,28 @@ def _behind(account: str, wanted: State, there: Mapping[Table, FoundTable]) -> I
             yield Finding(path, account, "behind", f"{what}; {_MEND}")
 
 
-def _compared(lake: Lake, contents: Contents, accounts: Iterable[str], bad: set[str]) -> Iterator[Finding]:
-    """Make the tables again and compare rows; those found bad already are left out."""
-    damaged = {damage.account for damage in contents.damage}
-    made = from_contents(contents)
-    for account in sorted(accounts):
-        if account not in made or account in damaged:
+def _compared(
+    account: str, made: Mapping[Table, pa.Table], there: Mapping[Table, FoundTable], bad: set[str]
+) -> Iterator[Finding]:
+    """Compare the rows of an account's tables with what was made again; those found bad already are left out."""
+    whole = 0
+    for name in TABLES:
+        path = TableFile(name, account).path
+        if name not in there or path in bad:
             continue
-        there = published(lake.storage, account)
-        whole = 0
-        for name in TABLES:
-            path = TableFile(name, account).path
-            if name not in there or path in bad:
-                continue
-            try:
-                rows = there[name].rows
-            except ValueError as error:
-                yield Finding(path, account, "damaged", f"{shown(str(error))}; {_MEND}")
-                continue
-            if rows.equals(made[account][name]):
-                whole += 1
-            elif name == "captures" and rows.drop(_FILES).equals(made[account][name].drop(_FILES)):
-                yield Finding(path, account, "behind", f"it names files that a compaction has replaced; {_MEND}")
-            else:
-                yield Finding(path, account, "damaged", f"it holds other rows than the store; {_MEND}")
-        if whole == len(TABLES):
-            size = sum(len(table.data) for table in there.values())
-            captures = counted(len(made[account]["captures"]), "capture")
-            detail = f"{whole} tables of {captures}, {counted(size, 'byte')}, hold the rows of the store"
-            yield Finding(table_folder(), account, "ok", detail)
+        try:
+            rows = there[name].rows
+        except ValueError as error:
+            yield Finding(path, account, "damaged", f"{shown(str(error))}; {_MEND}")
+            continue
+        if rows.equals(made[name]):
+            whole += 1
+        elif name == "captures" and rows.drop(_FILES).equals(made[name].drop(_FILES)):
+            yield Finding(path, account, "behind", f"it names files that a compaction has replaced; {_MEND}")
+        else:
+            yield Finding(path, account, "damaged", f"it holds other rows than the store; {_MEND}")
+    if whole == len(TABLES):
+        size = sum(len(table.data) for table in there.values())
+        captures = counted(len(made["captures"]), "capture")
+        detail = f"{whole} tables of {captures}, {counted(size, 'byte')}, hold the rows of the store"
+        yield Finding(table_folder(), account, "ok", detail)
