@@ -1,7 +1,8 @@
 """genesis-etl: the history that Genesis Cloud's API does not keep, as Parquet files and SQL.
 
 import genesis_etl
-genesis_etl.images()                          # what is there now
+genesis_etl.images()                             # what is there now
+genesis_etl.export(genesis_etl.Settings.load())  # a capture of it
 lake = genesis_etl.open_lake("data/lake")
 lake.report("snapshot-growth", by="week")
 
