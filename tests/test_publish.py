@@ -343,6 +343,23 @@ def test_tables_that_a_neighbour_takes_on_meanwhile_are_whole(
     assert len(found) == 2 * compares
 
 
+def test_an_account_that_is_forgotten_meanwhile_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its captures nor its tables are there any more, and nothing of it is behind."""
+    lake = Lake("lake")
+    for account in ("one", "two"):
+        land(lake, START, ROWS, account)
+    publish(lake)
+    contents = lake.contents()
+
+    def read(storage: Storage, account: str) -> dict[Table, FoundTable]:
+        if account in Lake("lake").accounts() and account == "two":
+            forget(Lake("lake"), "two")
+        return published(storage, account)
+
+    monkeypatch.setattr(against, "published", read)
+    assert against.held(lake, contents) == []
+
+
 @pytest.mark.parametrize("name", fewer(TABLES, 1))
 def test_a_damaged_table_makes_no_number_wrong_and_is_made_anew(name: str) -> None:
     """`verify` tells of it, the next landing does not build on it, and `publish` mends it."""

@@ -78,7 +78,8 @@ def held(lake: Lake, contents: Contents, *, compares: bool = False) -> list[Find
                 break
             mine = lake.contents(account)
             others = [each for each in found if each.account != account]
-            found = [*others, *_looked_at(lake, mine, [account], compares)]
+            still = [each for each in _accounts(lake, mine) if each == account]  # unless it was forgotten
+            found = [*others, *_looked_at(lake, mine, still, compares)]
     return found
 
 
